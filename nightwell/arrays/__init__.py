@@ -1,0 +1,1 @@
+"""Storage arrays: the port (:mod:`nightwell.arrays.port`) and its drivers."""

@@ -1,0 +1,1 @@
+"""Virtual servers: the port (:mod:`nightwell.servers.port`) and its drivers."""

@@ -1,0 +1,1 @@
+"""Prefect tasks: one an effect, no decisions."""

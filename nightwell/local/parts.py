@@ -1,0 +1,49 @@
+"""The embedded parts of a site on one machine: arrays and an S3 server, each a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+
+from nightwell.local.process import LocalProcess, free_port, listens, python
+from nightwell.settings import ArraySettings, StoreSettings
+
+#: moto checks no secret; these make it plain in logs that nothing real is behind them.
+_MOTO_KEY = "embedded-demo"
+
+
+def start_array(name: str, folder: Path) -> tuple[LocalProcess, ArraySettings]:
+    """Start an embedded array that keeps its volumes in ``folder``; it is ready when this returns."""
+    folder.mkdir(parents=True, exist_ok=True)
+    control = folder / "control.sock"
+    command = python("-m", "nightwell.arrays.embedded", "serve", "--name", name, "--directory", str(folder))
+    process = LocalProcess(
+        [*command, "--control", str(control)], log=folder.parent / f"{name}.log", name=f"array {name}"
+    )
+    process.wait_ready(control.exists)
+    return process, ArraySettings(name=name, control=control)
+
+
+def start_object_store(folder: Path, *, bucket: str = "nightwell") -> tuple[LocalProcess, StoreSettings]:
+    """Start moto's S3 server and make a bucket. It keeps everything in memory and checks no credentials."""
+    port = free_port()
+    process = LocalProcess(
+        python("-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)),
+        log=folder / "moto.log",
+        name="S3 server (moto)",
+    )
+    process.wait_ready(lambda: listens(port))
+    settings = StoreSettings.model_validate(
+        {"endpoint_url": f"http://127.0.0.1:{port}", "bucket": bucket, "access_key": _MOTO_KEY, "secret_key": _MOTO_KEY}
+    )
+    boto3.client(
+        "s3",
+        endpoint_url=settings.endpoint_url,
+        aws_access_key_id=settings.access_key,
+        aws_secret_access_key=settings.secret_key.get_secret_value(),
+        region_name=settings.region,
+        config=Config(s3={"addressing_style": "path"}),
+    ).create_bucket(Bucket=bucket)
+    return process, settings

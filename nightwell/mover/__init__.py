@@ -1,1 +1,1 @@
-"""To be described by its first module."""
+"""The program inside a virtual server: it copies a volume to the store, or a version back to a volume."""

@@ -1,26 +1,16 @@
-"""Where the tests' external programs are: on PATH, or in the project's own `.tools`."""
+"""Where the tests' external programs are; one that is missing fails the test, it never skips."""
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
-PACKAGES = {
-    "nbdinfo": "libnbd-bin",
-    "nbdcopy": "libnbd-bin",
-    "qemu-img": "qemu-utils",
-    "qemu-nbd": "qemu-utils",
-    "fio": "fio",
-    "mke2fs": "e2fsprogs",
-    "debugfs": "e2fsprogs",
-    "openssl": "openssl",
-}
+from nightwell.errors import NotFoundError
+from nightwell.programs import program
 
 
 def tool(name: str) -> str:
-    """Return the path of an external program; a missing one fails the test and says how to install it."""
-    found = shutil.which(name)
-    if found is None:
-        pytest.fail(f"{name} is not installed: apt install {PACKAGES.get(name, name)}")
-    return found
+    """Return the path of an external program; a missing one fails the test and says how to get it."""
+    try:
+        return str(program(name))
+    except NotFoundError as error:
+        pytest.fail(str(error))

@@ -1,0 +1,69 @@
+# One recipe per step, the same on a laptop and in CI. `make` alone lists them.
+# Without make: the README shows the same steps as plain commands.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench lock docs-check clean environment environment-313 tools test-311 test-313
+
+PYTHON ?= $(shell infra/find_python 3.11 3.12 3.13 || echo python3)
+PYTHON_313 ?= $(shell infra/find_python 3.13)
+BIN := .venv/bin
+
+# What runs on 3.13 too (icechunk 2.x, newer NumPy and Zarr): the packages whose dependencies differ there. The others
+# depend on the standard library and on pure-Python packages of one version.
+SUITES_313 := tests/store tests/wells tests/protocol
+
+help: ## list the recipes
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: environment ## back up, restore and re-analyse a well; WELL=gas.csv DRILLING=drilling.csv for a real one
+	@$(PYTHON) infra/fetch_tools.py demo
+	@$(BIN)/python -m flows.demo $(if $(WELL),--well "$(WELL)") $(if $(DRILLING),--drilling "$(DRILLING)")
+
+test: environment tools lint test-311 test-313 ## all checks and all tests, from nothing
+
+lint: environment ## ruff, mypy strict, the import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests infra benchmarks
+	$(BIN)/lint-imports
+
+test-311: environment tools
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+
+test-313: environment-313 tools
+ifneq ($(PYTHON_313),)
+	.venv313/bin/python -m pytest -n 2 --dist loadfile $(SUITES_313) $(PYTEST)
+else
+	@echo "no Python 3.13 on this machine: its part of the tests did not run"
+endif
+
+bench: environment ## the backup beside other tools, 2 GiB; BENCH="--size 256MiB" for less
+	@$(PYTHON) infra/fetch_tools.py bench
+	$(BIN)/python benchmarks/backup.py $(BENCH)
+
+docs-check: environment ## links, settings, commands and flows in docs/ against the code
+	$(BIN)/python -m pytest -q tests/architecture
+
+lock: environment ## resolve the dependencies again, for Python 3.11 to 3.13
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) infra/bootstrap.in --output-file infra/bootstrap.lock
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --all-extras --group build --group test --group lint pyproject.toml \
+		--output-file requirements.lock
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --quiet \
+	--custom-compile-command "make lock"
+
+environment:
+	@$(PYTHON) infra/set_up.py
+
+environment-313:
+ifneq ($(PYTHON_313),)
+	@$(PYTHON_313) infra/set_up.py --venv .venv313
+endif
+
+tools:
+	@$(PYTHON) infra/fetch_tools.py test
+
+clean: ## delete what the recipes made, not your settings
+	rm -rf .venv .venv313 .venv-bench .tools out demo-out bench-out build dist
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

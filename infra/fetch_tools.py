@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Get the external programs that tests and benchmarks call, without root.
+
+Programs that are on this machine already are left alone. The others come from Debian's packages into ``.tools`` of
+the project, with wrappers in ``.tools/bin`` that point the loader at their libraries. The folder may be deleted at any
+time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import rootless_apt  # noqa: E402  a script's own folder is on the path; nothing is installed yet
+
+from nightwell.programs import PACKAGES, TOOLS_DIRECTORY, find_program  # noqa: E402  the line above makes it importable
+
+TEST_PROGRAMS = (
+    "debugfs",
+    "e2fsck",
+    "fio",
+    "mke2fs",
+    "nbdcopy",
+    "nbdinfo",
+    "openssl",
+    "qemu-img",
+    "qemu-io",
+    "qemu-nbd",
+)
+GROUPS = {
+    "demo": ("mke2fs",),
+    "test": TEST_PROGRAMS,
+    "bench": ("restic",),
+}
+
+WRAPPER = """#!/bin/sh
+# Written by infra/fetch_tools.py: runs a program that was unpacked, not installed.
+root=$(dirname "$(dirname "$(readlink -f "$0")")")/root
+libraries={libraries}
+LD_LIBRARY_PATH="$(printf '%s' "$libraries" | sed "s|@|$root|g")${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
+export LD_LIBRARY_PATH
+exec "$root/{program}" "$@"
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the script; return its exit status."""
+    options = _parse(arguments)
+    wanted = [name for given in options.what for name in GROUPS.get(given, (given,))]
+    unknown = [name for name in wanted if name not in PACKAGES]
+    if unknown:
+        print(f"unknown program: {' '.join(unknown)}; known: {' '.join(PACKAGES)}", file=sys.stderr)
+        return 2
+    missing = [name for name in wanted if find_program(name, tools_directory=options.directory) is None]
+    if options.list_packages:
+        print(" ".join(sorted({PACKAGES[name] for name in missing})))
+        return 0
+    if not missing:
+        return 0
+    try:
+        fetch(missing, options.directory)
+    except rootless_apt.RootlessAptError as error:
+        print(f"{error}\nor, as root: apt install {' '.join(sorted({PACKAGES[n] for n in missing}))}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def fetch(names: Sequence[str], directory: Path) -> None:
+    """Download the packages of these programs, unpack them below ``directory`` and write the wrappers.
+
+    Raises
+    ------
+    rootless_apt.RootlessAptError
+        The packages cannot be had, or one does not hold its program.
+    """
+    packages = sorted({PACKAGES[name] for name in names})
+    print(f"fetching {', '.join(packages)} into {directory} (no root needed)", flush=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="apt-", dir=directory) as scratch:
+        for archive in rootless_apt.download(packages, Path(scratch)):
+            rootless_apt.extract(archive, directory / "root")
+    for name in names:
+        write_wrapper(name, directory)
+
+
+def write_wrapper(name: str, directory: Path) -> Path:
+    """Write ``bin/<name>`` for a program unpacked below ``root``; the folder can be moved afterwards."""
+    root = directory / "root"
+    folders = ("usr/bin", "usr/sbin", "bin", "sbin")
+    program = next((f"{folder}/{name}" for folder in folders if (root / folder / name).is_file()), None)
+    if program is None:
+        raise rootless_apt.RootlessAptError(f"the package {PACKAGES.get(name, name)} holds no program {name}")
+    # Some packages keep libraries in folders of their own, which their installed run path would name.
+    libraries = sorted({path.parent.relative_to(root).as_posix() for path in root.glob("**/*.so*") if path.is_file()})
+    wrapper = directory / "bin" / name
+    wrapper.parent.mkdir(exist_ok=True)
+    wrapper.write_text(
+        WRAPPER.format(libraries="'" + ":".join(f"@/{each}" for each in libraries) + "'", program=program)
+    )
+    wrapper.chmod(0o755)
+    return wrapper
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", default=["test"], help=f"programs, or groups: {', '.join(GROUPS)}")
+    parser.add_argument("--list-packages", action="store_true", help="only print the packages that are missing")
+    parser.add_argument("--directory", type=Path, default=TOOLS_DIRECTORY, help="where to put them")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    if shutil.which("sh") is None:
+        sys.exit("a POSIX shell is needed")
+    sys.exit(main())

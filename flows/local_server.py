@@ -1,0 +1,65 @@
+"""A throw-away Prefect server on loopback: no account, no internet, no telemetry.
+
+Imports nothing of Prefect, so that a caller can set the environment before Prefect reads it.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from nightwell.local.process import LocalProcess, free_port, python
+
+#: What keeps Prefect silent and quick on one machine; also for programs that only use the server.
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLI_COLORS": "false",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    # The older page makes no request to other hosts at all.
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",
+    # Leases of limits survive a restart of the server; in memory they leak their slot for ever.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+}
+
+
+class LocalPrefectServer:
+    """A Prefect server with its database in ``folder``.
+
+    Parameters
+    ----------
+    folder
+        Home of Prefect for the server and its clients.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.environment = {
+            **QUIET,
+            "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_API_URL": f"{self.url}/api",
+        }
+        server_environment = {**QUIET, "PREFECT_HOME": self.environment["PREFECT_HOME"]}
+        self.process = LocalProcess(
+            python("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self._port)),
+            log=folder / "prefect-server.log",
+            environment=server_environment,
+            name="Prefect server",
+        )
+        self.process.wait_ready(self._healthy, timeout_s=180.0)
+
+    def _healthy(self) -> bool:
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=2)
+        try:
+            connection.request("GET", "/api/health")
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """End the server."""
+        self.process.stop()

@@ -1,1 +1,1 @@
-"""To be described by its first module."""
+"""The two sites: what source and destination do for each step of the protocol, and how they are put together."""

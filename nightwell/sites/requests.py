@@ -1,0 +1,87 @@
+"""What crosses line 2: requests from the source site to the destination site, and the answers.
+
+Pydantic models, since they leave the process as JSON. None holds a secret: the destination has its own credentials.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nightwell.protocol import BackupMode
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BackupRequest(_Message):
+    """Copy what ``url`` shows to the store, as the next version of ``volume``."""
+
+    run_id: str = Field(description="The run of the source site.")
+    fencing_token: int = Field(description="Token of the run's lease; a newer version with a higher one refuses ours.")
+    volume: str = Field(description="The primary volume.")
+    source: str = Field(description="Array and volume that is read, for the version's record.")
+    url: str = Field(description="Where the source array serves it on line 1.")
+    mode: BackupMode = Field(description="split, pair or direct.")
+    split_at: datetime | None = Field(default=None, description="The point in time of the split.")
+    split_id: str | None = Field(default=None, description="The array's name of that point.")
+    previous_split_id: str | None = Field(default=None, description="The point the array's change list counts from.")
+    block_bytes: int | None = Field(default=None, description="Block size of a first version.")
+
+
+class RestoreRequest(_Message):
+    """Write a version of ``volume`` to what ``url`` shows."""
+
+    run_id: str = Field(description="The run of the source site.")
+    fencing_token: int = Field(description="Token of the run's lease on the target volume.")
+    volume: str = Field(description="The volume whose version is restored.")
+    version_id: str = Field(description="The version.")
+    target: str = Field(description="Array and volume that is written, for errors.")
+    url: str = Field(description="Where the source array serves the target, writable, on line 1.")
+
+
+class BackupAnswer(_Message):
+    """A committed version, as far as the source site needs to know it."""
+
+    version_id: str
+    blocks_total: int
+    blocks_read: int
+    blocks_zero: int
+    blocks_skipped_by_hint: int
+    blocks_unchanged: int
+    blocks_stored: int
+    bytes_read: int
+    bytes_stored: int
+    point_in_time: bool
+
+
+class RestoreAnswer(_Message):
+    """A restored and verified volume."""
+
+    version_id: str
+    size_bytes: int
+    bytes_written: int
+    bytes_zeroed: int
+
+
+class Destination(Protocol):
+    """The destination site as the source site sees it. Every call is keyed by the run and idempotent."""
+
+    def back_up(self, request: BackupRequest) -> BackupAnswer:
+        """Carry the request out; block until the version is committed and the virtual server is deleted."""
+        ...
+
+    def restore(self, request: RestoreRequest) -> RestoreAnswer:
+        """Carry the request out; block until the volume is verified and the virtual server is deleted."""
+        ...
+
+    def fence(self, run_id: str) -> BackupAnswer | None:
+        """End all work of a run, and say which version it committed, if any. Nothing of it runs afterwards."""
+        ...
+
+    def version_size_bytes(self, volume: str, selector: str) -> tuple[str, int]:
+        """Return a version's id and size; NotFoundError when there is none."""
+        ...

@@ -188,7 +188,7 @@ def _write(tree: xr.DataTree, store: StoreLike, validate: Callable[[xr.DataTree]
         try:
             _write_zarr(tree, _as_zarr(store), encoding, overwrite=overwrite)
         except (ContainsArrayError, ContainsGroupError, FileExistsError) as error:
-            raise _occupied(f"store {store}") from error
+            raise _occupied(f"store of type {type(store).__name__}") from error
         return
     path = Path(store)
     if path.exists() and not overwrite:

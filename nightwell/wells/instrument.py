@@ -15,7 +15,7 @@ class Instrument:
     name
         Free text.
     nitrogen_sensitivity_a_per_ppm
-        Base-peak current of nitrogen (m/z 28, transmission 1) per ppm by volume in the inlet [A/ppm]. With it,
+        Total ion current of nitrogen (transmission 1) per ppm by volume in the inlet [A/ppm]. With it,
         deconvolved amounts are ppm; without it they are relative.
     transmission_exponent
         k of the transmission ``(28 / m/z) ** k``.

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     state = fingerprint(venv)
     if stamp.is_file() and stamp.read_text() == state:
         return 0
-    print(f"setting up {venv.name} (once; the packages are about 400 MB)", flush=True)
+    print(f"setting up {venv.name} (once; some hundred packages come down)", flush=True)
     try:
         make_venv(venv)
         install(venv)

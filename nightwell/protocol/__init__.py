@@ -1,1 +1,95 @@
-"""To be described by its first module."""
+"""The protocol of a run: pure tables and transitions, a journal, leases and the driver.
+
+``steps`` and ``tables`` say what is done; ``events``, ``run`` and ``evolve`` say what a run's state is; ``codec``,
+``database``, ``journal``, ``lease`` and ``keeper`` make it durable and exclusive; ``driver`` does it; ``timeline``,
+``verdict`` and ``diagram`` tell people about it.
+"""
+
+from nightwell.protocol.database import Clock, Database, utc_now
+from nightwell.protocol.driver import Effect, EffectContext, cancel, drive
+from nightwell.protocol.events import (
+    CancelRequested,
+    Doubted,
+    Event,
+    Failed,
+    Finished,
+    FoundCommitted,
+    Opened,
+    Problem,
+    Reopened,
+    Resolved,
+    Resumed,
+    Started,
+    UndoFailed,
+    Undone,
+    UndoStarted,
+)
+from nightwell.protocol.evolve import begin, evolve, replay
+from nightwell.protocol.facts import NO_FACTS, Facts, FactValue
+from nightwell.protocol.journal import Journal, Recorded, RunSummary
+from nightwell.protocol.keeper import Hold, Keeper, keep_alive
+from nightwell.protocol.lease import Lease, Leases
+from nightwell.protocol.run import Action, Do, Leftover, Phase, ProtocolViolation, Run, Undo
+from nightwell.protocol.steps import BackupMode, Mode, RestoreMode, RunKind, Site, Step
+from nightwell.protocol.tables import TABLES, ProtocolTable
+from nightwell.protocol.timeline import Outcome, StepTime, timeline
+from nightwell.protocol.verdict import remedies, verdict
+
+__all__ = [
+    "NO_FACTS",
+    "TABLES",
+    "Action",
+    "BackupMode",
+    "CancelRequested",
+    "Clock",
+    "Database",
+    "Do",
+    "Doubted",
+    "Effect",
+    "EffectContext",
+    "Event",
+    "FactValue",
+    "Facts",
+    "Failed",
+    "Finished",
+    "FoundCommitted",
+    "Hold",
+    "Journal",
+    "Keeper",
+    "Lease",
+    "Leases",
+    "Leftover",
+    "Mode",
+    "Opened",
+    "Outcome",
+    "Phase",
+    "Problem",
+    "ProtocolTable",
+    "ProtocolViolation",
+    "Recorded",
+    "Reopened",
+    "Resolved",
+    "RestoreMode",
+    "Resumed",
+    "Run",
+    "RunKind",
+    "RunSummary",
+    "Site",
+    "Started",
+    "Step",
+    "StepTime",
+    "Undo",
+    "UndoFailed",
+    "UndoStarted",
+    "Undone",
+    "begin",
+    "cancel",
+    "drive",
+    "evolve",
+    "keep_alive",
+    "remedies",
+    "replay",
+    "timeline",
+    "utc_now",
+    "verdict",
+]

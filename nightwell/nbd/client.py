@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import errno
-import os
-import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from nightwell.errors import CredentialsError, InputError, NotFoundError
+from nightwell.errors import NotFoundError
+from nightwell.nbd.connecting import negotiating
 from nightwell.nbd.extents import merged
 from nightwell.nbd.faults import RequestError, answered, unreachable, violated
-from nightwell.nbd.negotiation import Negotiation, Terms
+from nightwell.nbd.negotiation import Terms
 from nightwell.nbd.replies import Pending, ReplyReader
-from nightwell.nbd.stream import Stream, StreamEndError, StreamError, StreamTlsError
-from nightwell.nbd.tls import TlsFiles, client_context
+from nightwell.nbd.stream import Stream, StreamError
+from nightwell.nbd.tls import TlsFiles
 from nightwell.nbd.url import ExportUrl, parse_url
 from nightwell.nbd.wire import Command, CommandFlag, ExportFlag, Extent, MalformedError, Request
 
@@ -102,7 +101,7 @@ class NbdClient:
             Whoever answers does not speak NBD.
         """
         parsed = parse_url(url)
-        with _negotiate(parsed, tls, timeout_s) as (negotiation, stream):
+        with negotiating(parsed, tls, timeout_s) as (negotiation, stream):
             terms = negotiation.open(contexts)
         return cls(stream, parsed, terms)
 
@@ -313,57 +312,11 @@ def list_exports(url: str, tls: TlsFiles | None = None, *, timeout_s: float = 30
         As for :meth:`NbdClient.connect`; ConflictError when the server does not list.
     """
     parsed = parse_url(url)
-    with _negotiate(parsed, tls, timeout_s) as (negotiation, stream):
+    with negotiating(parsed, tls, timeout_s) as (negotiation, stream):
         names = negotiation.list_exports()
         negotiation.leave()
     stream.close()
     return names
-
-
-@contextmanager
-def _negotiate(url: ExportUrl, tls: TlsFiles | None, timeout_s: float) -> Iterator[tuple[Negotiation, Stream]]:
-    """Connect and greet; the stream is closed when the block raises, whose stream errors become typed ones."""
-    subject = f"NBD export {str(url)!r}"
-    if url.secure and tls is None:
-        raise _tls_missing(subject)
-    context = client_context(tls) if tls is not None else None
-    try:
-        stream = Stream(_dial(url, timeout_s), timeout_s=timeout_s, unacknowledged_s=timeout_s)
-    except OSError as error:
-        raise unreachable(subject, "an NBD server that answers", error.strerror or str(error)) from error
-    try:
-        negotiation = Negotiation(stream, url)
-        negotiation.greet()
-        if context is not None:
-            negotiation.start_tls(context)
-        yield negotiation, stream
-    except StreamTlsError as error:
-        stream.close()
-        raise _untrusted(subject, str(error)) from error
-    except StreamEndError as error:
-        stream.close()
-        if stream.secure:  # with TLS 1.3 a server refuses a client's certificate after the client's own handshake
-            raise _untrusted(subject, str(error)) from error
-        raise unreachable(subject, "an answer while opening the export", str(error)) from error
-    except StreamError as error:
-        stream.close()
-        raise unreachable(subject, "an answer while opening the export", str(error)) from error
-    except BaseException:
-        stream.close()
-        raise
-
-
-def _dial(url: ExportUrl, timeout_s: float) -> socket.socket:
-    if url.socket_path is None:
-        return socket.create_connection((url.host, url.port), timeout=timeout_s)
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.settimeout(timeout_s)
-        sock.connect(os.fsencode(url.socket_path))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _pieces(length_bytes: int, step_bytes: int) -> Iterator[tuple[int, int]]:
@@ -373,23 +326,3 @@ def _pieces(length_bytes: int, step_bytes: int) -> Iterator[tuple[int, int]]:
 
 def _refused(request: Pending) -> Pending | None:
     return request if request.error is not None else None
-
-
-def _tls_missing(subject: str) -> InputError:
-    return InputError(
-        subject,
-        expected="TLS files for an nbds:// address",
-        found="none",
-        cause="the TLS paths are not set",
-        next_step="set the paths of CA, certificate and key",
-    )
-
-
-def _untrusted(subject: str, found: str) -> CredentialsError:
-    return CredentialsError(
-        subject,
-        expected="both sides to trust each other's certificate",
-        found=found,
-        cause="a certificate of another CA, one that has expired, or one that names another host",
-        next_step="check the TLS files of both sides: one CA, valid dates, the host name in the server's certificate",
-    )

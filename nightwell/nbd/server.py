@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import selectors
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 
 from nightwell.errors import InputError
@@ -151,9 +154,9 @@ class NbdServer:
     def _close_listeners(self) -> None:
         for listener in self._listeners:
             listener.close()
+            if listener.family == socket.AF_UNIX and self._unix_path is not None:
+                self._unix_path.unlink(missing_ok=True)
         self._listeners.clear()
-        if self._unix_path is not None:
-            self._unix_path.unlink(missing_ok=True)
 
 
 class _Connection:
@@ -187,8 +190,8 @@ class _Connection:
         finally:
             self._stream.abort()
             self._close_export()
-            self._registry.remove(self)
             self._stream.close()
+            self._registry.remove(self)
 
     def abort(self) -> None:
         """Cut the connection from any thread."""
@@ -204,12 +207,14 @@ class _Connection:
             return self._opened[1]
         self._close_export()
         self._registry.bind(self, name)
+        started_s = time.monotonic()
         try:
             backend = self._table.open(name)
         except BaseException:
             self._registry.unbind(self)
             raise
         self._opened = (name, backend)
+        self._stream.extend_deadline(time.monotonic() - started_s)  # the deadline is for the client, not for the table
         return backend
 
     def _shake_hands(self) -> Session | None:
@@ -236,7 +241,7 @@ def _family(host: str) -> socket.AddressFamily:
 
 def _listen_unix(path: Path) -> socket.socket:
     if path.is_socket():
-        path.unlink()
+        _remove_leftover(path)
     listener = socket.socket(socket.AF_UNIX)
     try:
         listener.bind(str(path))
@@ -246,6 +251,17 @@ def _listen_unix(path: Path) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _remove_leftover(path: Path) -> None:
+    """Remove the socket of a server that is no more; OSError(EADDRINUSE) when one still listens there."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def _cannot_listen(host: str, port: int, unix_path: Path | None, error: OSError) -> InputError:

@@ -78,6 +78,11 @@ class Stream:
             self._deadline_s = time.monotonic() + seconds
             self._wait_at_most(seconds)
 
+    def extend_deadline(self, seconds: float) -> None:
+        """Give a deadline so many seconds more, which this side took for itself."""
+        if self._deadline_s is not None:
+            self._deadline_s += seconds
+
     def receive_into(self, view: memoryview) -> None:
         """Fill ``view`` (bytes) from the peer."""
         while len(view):

@@ -45,8 +45,8 @@ class Leases:
         self._database = database
         self.clock = clock
 
-    def acquire(self, volume: str, run_id: str, *, owner: str, ttl_s: float) -> Lease:
-        """Take a volume for a new run.
+    def acquire(self, volume: str, run_id: str, *, owner: str, ttl_s: float, token_above: int = 0) -> Lease:
+        """Take a volume for a new run, with a token higher than ``token_above``.
 
         A lapsed lease does not free a volume while its run is open in the journal: that run has to be recovered
         first, or two runs would work on one pair.
@@ -59,7 +59,7 @@ class Leases:
         try:
             with self._database.writing() as connection:
                 self._refuse_busy(connection, volume, run_id)
-                return self._take(connection, volume, run_id, owner=owner, ttl_s=ttl_s)
+                return self._take(connection, volume, run_id, owner=owner, ttl_s=ttl_s, token_above=token_above)
         except IntegrityError as error:
             raise _busy(volume, "a run that came first by a moment", "now", "try again") from error
 
@@ -150,10 +150,12 @@ class Leases:
         if other is not None:
             raise _busy(volume, f"run {other!r}", "until it is recovered", "run `nightwell recover`, then try again")
 
-    def _take(self, connection: Connection, volume: str, run_id: str, *, owner: str, ttl_s: float) -> Lease:
+    def _take(
+        self, connection: Connection, volume: str, run_id: str, *, owner: str, ttl_s: float, token_above: int = 0
+    ) -> Lease:
         expires_at = self.clock() + timedelta(seconds=ttl_s)
         row = _row(connection, volume)
-        token = 1 if row is None else row.token + 1
+        token = max(0 if row is None else row.token, token_above) + 1
         values = {"token": token, "run_id": run_id, "owner": owner, "expires_at_us": to_us(expires_at)}
         if row is None:
             connection.execute(insert(leases_table).values(volume=volume, **values))

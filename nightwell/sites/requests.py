@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nightwell.protocol import BackupMode
+from nightwell.protocol import BackupMode, RunKind
 
 
 class _Message(BaseModel):
@@ -43,6 +43,14 @@ class RestoreRequest(_Message):
     url: str = Field(description="Where the source array serves the target, writable, on line 1.")
 
 
+class FenceRequest(_Message):
+    """End all work of a run, and say what came of it."""
+
+    run_id: str = Field(description="The run of the source site.")
+    kind: RunKind = Field(description="backup or restore.")
+    volume: str = Field(description="The volume that the run protects or restores.")
+
+
 class BackupAnswer(_Message):
     """A committed version, as far as the source site needs to know it."""
 
@@ -56,15 +64,16 @@ class BackupAnswer(_Message):
     bytes_read: int
     bytes_stored: int
     point_in_time: bool
+    cleanup_owed: str = Field(default="", description="What a person must still do at the destination.")
 
 
 class RestoreAnswer(_Message):
     """A restored and verified volume."""
 
     version_id: str
-    size_bytes: int
     bytes_written: int
     bytes_zeroed: int
+    cleanup_owed: str = Field(default="", description="What a person must still do at the destination.")
 
 
 class Destination(Protocol):
@@ -78,8 +87,12 @@ class Destination(Protocol):
         """Carry the request out; block until the volume is verified and the virtual server is deleted."""
         ...
 
-    def fence(self, run_id: str) -> BackupAnswer | None:
-        """End all work of a run, and say which version it committed, if any. Nothing of it runs afterwards."""
+    def fence(self, request: FenceRequest) -> BackupAnswer | RestoreAnswer | None:
+        """End all work of a run, and answer what it achieved, if anything. Nothing of it runs afterwards."""
+        ...
+
+    def newest_token(self, volume: str) -> int:
+        """Return the fencing token of the volume's newest version, or 0."""
         ...
 
     def version_size_bytes(self, volume: str, selector: str) -> tuple[str, int]:

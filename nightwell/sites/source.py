@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from nightwell.arrays.port import Array, PairInfo, PairState, VolumeInfo
 from nightwell.errors import ConflictError, InputError, NightwellError, NotFoundError, UnreachableError
-from nightwell.protocol import BackupMode, EffectContext, FactValue, Step
+from nightwell.protocol import NO_FACTS, BackupMode, Effect, EffectContext, Facts, FactValue, Step
 from nightwell.settings import SourceSettings
-from nightwell.sites.requests import BackupAnswer, BackupRequest, Destination, RestoreRequest
-
-Effect = Callable[[EffectContext], Mapping[str, FactValue]]
-_NOTHING: Mapping[str, FactValue] = {}
+from nightwell.sites.requests import (
+    BackupAnswer,
+    BackupRequest,
+    Destination,
+    FenceRequest,
+    RestoreAnswer,
+    RestoreRequest,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,103 +75,109 @@ class SourceEffects:
 
     # -- the pair ------------------------------------------------------------------------------------------------
 
-    def check_pair(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def check_pair(self, context: EffectContext) -> Facts:
         """Find out whether the volume has a secondary; nothing is changed."""
         volume = context.facts.text("volume")
         info = find_volume(self.array, volume)
         pair = self.array.pair_of(volume)
         if pair is None:
             secondary = f"{volume}-s-{context.run_id}"
-            return {
-                "pair_existed": False,
-                # Only a leftover of this very run can bear this name; it is still ours to make and to delete.
-                "secondary_existed": False,
-                "secondary": secondary,
-                "pair_state": PairState.SMPL.value,
+            return Facts(
+                {
+                    "pair_existed": False,
+                    # Only a leftover of this very run can bear this name; it is still ours to make and to delete.
+                    "secondary_existed": False,
+                    "secondary": secondary,
+                    "pair_state": PairState.SMPL.value,
+                    "size_bytes": info.size_bytes,
+                }
+            )
+        _check_usable(self.array.name, volume, pair)
+        return Facts(
+            {
+                "pair_existed": True,
+                "secondary_existed": True,
+                "secondary": pair.secondary,
+                "pair_state": pair.state.value,
                 "size_bytes": info.size_bytes,
             }
-        _check_usable(self.array.name, volume, pair)
-        return {
-            "pair_existed": True,
-            "secondary_existed": True,
-            "secondary": pair.secondary,
-            "pair_state": pair.state.value,
-            "size_bytes": info.size_bytes,
-        }
+        )
 
-    def create_secondary(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def create_secondary(self, context: EffectContext) -> Facts:
         """Have the array make a volume for S, marked as this run's."""
         size_bytes = context.facts.number("size_bytes")
         self.array.create_volume(context.facts.text("secondary"), size_bytes, owner=context.run_id)
-        return _NOTHING
+        return NO_FACTS
 
-    def create_pair(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def create_pair(self, context: EffectContext) -> Facts:
         """Have the array pair P with S and begin the copy."""
         self.array.create_pair(context.facts.text("volume"), context.facts.text("secondary"), owner=context.run_id)
-        return _NOTHING
+        return NO_FACTS
 
-    def resync_stale(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def resync_stale(self, context: EffectContext) -> Facts:
         """Bring a pair that was found split back in step."""
         self.array.resync(context.facts.text("volume"))
-        return _NOTHING
+        return NO_FACTS
 
-    def wait_pair(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def wait_pair(self, context: EffectContext) -> Facts:
         """Block until S is in step with P."""
         pair = self._wait_in_step(context.facts.text("volume"))
-        return {"copied_bytes": pair.copied_bytes, "to_copy_bytes": pair.to_copy_bytes}
+        return Facts({"copied_bytes": pair.copied_bytes, "to_copy_bytes": pair.to_copy_bytes})
 
-    def quiesce(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def quiesce(self, context: EffectContext) -> Facts:
         """Ask the host to stop writing, when a command is set for it."""
         self._host_command("quiesce", self.settings.quiesce, context)
-        return _NOTHING
+        return NO_FACTS
 
-    def thaw(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def thaw(self, context: EffectContext) -> Facts:
         """Let the host write again."""
         self._host_command("thaw", self.settings.thaw, context)
-        return _NOTHING
+        return NO_FACTS
 
-    def split(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def split(self, context: EffectContext) -> Facts:
         """Split the pair: S stands still from here on."""
         (pair,) = self.array.split([context.facts.text("volume")])
-        return {
-            "split_id": pair.split_id,
-            "previous_split_id": pair.previous_split_id,
-            "split_at": pair.split_at.isoformat() if pair.split_at else None,
-        }
+        return Facts(
+            {
+                "split_id": pair.split_id,
+                "previous_split_id": pair.previous_split_id,
+                "split_at": pair.split_at.isoformat() if pair.split_at else None,
+            }
+        )
 
-    def resync(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def resync(self, context: EffectContext) -> Facts:
         """Bring S back in step and wait for it; as an undo it accepts a pair that was never split."""
         volume = context.facts.text("volume")
         pair = self.array.pair_of(volume)
         if pair is None:
-            return _NOTHING
+            return NO_FACTS
         if pair.state is PairState.PSUS:
             self.array.resync(volume)
         pair = self._wait_in_step(volume)
-        return {"resynced_bytes": pair.copied_bytes}
+        return Facts({"resynced_bytes": pair.copied_bytes})
 
-    def delete_pair(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def delete_pair(self, context: EffectContext) -> Facts:
         """Dissolve the pair that this run made."""
         self.array.delete_pair(context.facts.text("volume"), owner=context.run_id)
-        return _NOTHING
+        return NO_FACTS
 
-    def delete_secondary(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def delete_secondary(self, context: EffectContext) -> Facts:
         """Delete the secondary that this run made."""
         self.array.delete_volume(context.facts.text("secondary"), owner=context.run_id)
-        return _NOTHING
+        return NO_FACTS
 
     # -- the line and the request --------------------------------------------------------------------------------
 
-    def export(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def export(self, context: EffectContext) -> Facts:
         """Serve what is to be read on line 1, read-only, under a name of this run."""
         facts = context.facts
         direct = facts["mode"] == BackupMode.DIRECT
         volume = facts.text("volume") if direct else facts.text("secondary")
         find_volume(self.array, volume)
         export = self.array.export(volume, name=_export_name(context), writable=False, owner=context.run_id)
-        return {"url": export.url}
+        return Facts({"url": export.url})
 
-    def request_backup(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def request_backup(self, context: EffectContext) -> Facts:
         """Ask the destination for the copy; returns when its version is committed and its server deleted."""
         facts = context.facts
         split_at = facts.get("split_at")
@@ -187,23 +196,25 @@ class SourceEffects:
                 block_bytes=block_bytes if isinstance(block_bytes, int) else None,
             )
         )
-        return _version_facts(answer)
+        return Facts(_answer_facts(answer))
 
-    def fence(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def fence(self, context: EffectContext) -> Facts:
         """Have the destination end all work of this run, and learn whether it committed a version."""
-        answer = self.destination.fence(context.run_id)
+        answer = self.destination.fence(
+            FenceRequest(run_id=context.run_id, kind=context.run.opened.kind, volume=context.run.volume)
+        )
         if answer is None:
-            return {"committed": False}
-        return {"committed": True, **_version_facts(answer)}
+            return Facts({"committed": False})
+        return Facts({"committed": True, **_answer_facts(answer)})
 
-    def withdraw_export(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def withdraw_export(self, context: EffectContext) -> Facts:
         """Stop serving on line 1; nothing of this run reads afterwards."""
         self.array.withdraw(_export_name(context), owner=context.run_id)
-        return _NOTHING
+        return NO_FACTS
 
     # -- restore -------------------------------------------------------------------------------------------------
 
-    def check_target(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def check_target(self, context: EffectContext) -> Facts:
         """Make sure that the version fits and that nobody else uses the target; nothing is changed."""
         facts = context.facts
         target = facts.text("target")
@@ -228,16 +239,16 @@ class SourceEffects:
                 next_step="restore to another volume, or delete the pair first",
             )
         self._refuse_attached(subject, target)
-        return {"version_id": version_id, "size_bytes": size_bytes}
+        return Facts({"version_id": version_id, "size_bytes": size_bytes})
 
-    def export_target(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def export_target(self, context: EffectContext) -> Facts:
         """Serve the target on line 1, writable, under a name of this run."""
         target = context.facts.text("target")
         self._refuse_attached(f"target volume '{target}' on array '{self.array.name}'", target)
         export = self.array.export(target, name=_export_name(context), writable=True, owner=context.run_id)
-        return {"url": export.url}
+        return Facts({"url": export.url})
 
-    def request_restore(self, context: EffectContext) -> Mapping[str, FactValue]:
+    def request_restore(self, context: EffectContext) -> Facts:
         """Ask the destination for the copy; returns when the target was read back and compared."""
         facts = context.facts
         answer = self.destination.restore(
@@ -250,7 +261,7 @@ class SourceEffects:
                 url=facts.text("url"),
             )
         )
-        return {"bytes_written": answer.bytes_written, "bytes_zeroed": answer.bytes_zeroed}
+        return Facts(_answer_facts(answer))
 
     # -- helpers -------------------------------------------------------------------------------------------------
 
@@ -366,5 +377,5 @@ def _optional_text(value: FactValue) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _version_facts(answer: BackupAnswer) -> dict[str, FactValue]:
+def _answer_facts(answer: BackupAnswer | RestoreAnswer) -> dict[str, FactValue]:
     return dict(answer.model_dump())

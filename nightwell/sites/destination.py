@@ -1,0 +1,226 @@
+"""What the destination site does for each step: the effects of a backup's and a restore's destination side.
+
+The conversation with the mover lives in this process between PRODUCE and COMMIT (or VERIFY). When the process dies,
+the mover sees its lifeline close and ends without committing; a resumed run begins again at PRODUCE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from nightwell.arrays.port import Array
+from nightwell.errors import NotFoundError
+from nightwell.mover.conversation import MoverConversation
+from nightwell.mover.job import (
+    ACCESS_KEY_VARIABLE,
+    SECRET_KEY_VARIABLE,
+    BackupJob,
+    CopyMode,
+    RestoreJob,
+    StoreAddress,
+    TlsPaths,
+    mover_command,
+)
+from nightwell.protocol import NO_FACTS, Effect, EffectContext, Facts, FactValue, Step
+from nightwell.servers.port import ServerSpec, VirtualServers
+from nightwell.settings import ServersSettings, TlsSettings
+from nightwell.sites.requests import BackupAnswer, BackupRequest, RestoreRequest
+from nightwell.store.location import StoreLocation
+from nightwell.store.store import BackupStore
+from nightwell.store.versions import Version
+
+ProgressSink = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class DestinationEffects:
+    """The effects of the destination site for one request.
+
+    Parameters
+    ----------
+    array
+        The array that imports the volume over line 1.
+    servers
+        Produces and deletes virtual servers.
+    location
+        The store, with the site's own credentials.
+    settings
+        Limits of a virtual server.
+    tls
+        Certificates with which the virtual server reaches the array's exports.
+    on_progress
+        Called with bytes done and bytes in all while the mover copies.
+    """
+
+    array: Array
+    servers: VirtualServers
+    location: StoreLocation
+    settings: ServersSettings
+    tls: TlsSettings | None = None
+    on_progress: ProgressSink | None = None
+    _conversation: MoverConversation | None = field(default=None, init=False)
+
+    def backup(self, request: BackupRequest) -> dict[Step, Effect]:
+        """Return the effects of a backup's destination side."""
+        return {
+            Step.IMPORT: lambda context: self._import(context, request.url, writable=False),
+            Step.PRODUCE: self.produce,
+            Step.COPY: lambda context: self._copy(context, request),
+            Step.COMMIT: self.commit,
+            Step.FENCE: self.fence,
+            Step.DELETE_SERVER: self.delete_server,
+            Step.RELEASE_IMPORT: self.release_import,
+        }
+
+    def restore(self, request: RestoreRequest) -> dict[Step, Effect]:
+        """Return the effects of a restore's destination side."""
+        return {
+            Step.IMPORT: lambda context: self._import(context, request.url, writable=True),
+            Step.PRODUCE: self.produce,
+            Step.COPY: lambda context: self._copy_back(context, request),
+            Step.VERIFY: self.verify,
+            Step.DELETE_SERVER: self.delete_server,
+            Step.RELEASE_IMPORT: self.release_import,
+        }
+
+    def _import(self, context: EffectContext, url: str, *, writable: bool) -> Facts:
+        imported = self.array.import_volume(url, name=f"run-{context.run_id}", writable=writable, owner=context.run_id)
+        return Facts({"import_url": imported.url})
+
+    def produce(self, context: EffectContext) -> Facts:
+        """Produce the virtual server; its mover waits for the job."""
+        handle = self.servers.produce(
+            ServerSpec(
+                server_id=server_id(context.run_id),
+                run_id=context.run_id,
+                command=mover_command(),
+                environment={
+                    ACCESS_KEY_VARIABLE: self.location.access_key,
+                    SECRET_KEY_VARIABLE: self.location.secret_key,
+                },
+                memory_bytes=self.settings.memory_mib << 20,
+                cpus=self.settings.cpus,
+            )
+        )
+        self._conversation = MoverConversation(handle, stall_timeout_s=self.settings.stall_timeout_s)
+        return Facts({"server_id": handle.info.server_id})
+
+    def _copy(self, context: EffectContext, request: BackupRequest) -> Facts:
+        conversation = self._speaking()
+        conversation.start(
+            BackupJob(
+                run_id=context.run_id,
+                fencing_token=request.fencing_token,
+                volume=request.volume,
+                source=request.source,
+                url=context.facts.text("import_url"),
+                store=self._address(),
+                mode=CopyMode(request.mode.value),
+                tls=self._tls_paths(),
+                split_at=request.split_at,
+                split_id=request.split_id,
+                previous_split_id=request.previous_split_id,
+                block_bytes=request.block_bytes,
+                threads=self.settings.threads,
+            )
+        )
+        conversation.wait_copied(self._progress)
+        return NO_FACTS
+
+    def commit(self, context: EffectContext) -> Facts:  # noqa: ARG002  an effect's signature
+        """Give the mover leave to commit, and learn the version."""
+        return Facts(version_facts(self._speaking().commit()))
+
+    def fence(self, context: EffectContext) -> Facts:
+        """End the mover for good, then ask the store whether it had committed."""
+        self.servers.delete(server_id(context.run_id))
+        volume = context.facts.text("volume")
+        version = BackupStore.open(self.location).version_of_run(volume, context.run_id)
+        if version is None:
+            return Facts({"committed": False})
+        return Facts({"committed": True, **version_facts(version)})
+
+    def _copy_back(self, context: EffectContext, request: RestoreRequest) -> Facts:
+        conversation = self._speaking()
+        conversation.start(
+            RestoreJob(
+                run_id=context.run_id,
+                volume=request.volume,
+                version_id=request.version_id,
+                url=context.facts.text("import_url"),
+                store=self._address(),
+                tls=self._tls_paths(),
+                verify=True,
+                threads=self.settings.threads,
+            )
+        )
+        done = conversation.wait_restored(self._progress)
+        return Facts({"bytes_written": done.bytes_written, "bytes_zeroed": done.bytes_zeroed})
+
+    def verify(self, context: EffectContext) -> Facts:  # noqa: ARG002  an effect's signature
+        """Wait until the mover has read the target back and found it equal to the version."""
+        self._speaking().wait_verified(self._progress)
+        return NO_FACTS
+
+    def delete_server(self, context: EffectContext) -> Facts:
+        """Delete the virtual server, whatever state it is in."""
+        self._conversation = None
+        self.servers.delete(server_id(context.run_id))
+        return NO_FACTS
+
+    def release_import(self, context: EffectContext) -> Facts:
+        """Detach from the other array."""
+        self.array.release(f"run-{context.run_id}", owner=context.run_id)
+        return NO_FACTS
+
+    def _speaking(self) -> MoverConversation:
+        if self._conversation is None:
+            raise NotFoundError(
+                "the mover's conversation",
+                expected="the virtual server that this process produced",
+                found="none",
+                cause="a defect: the run was resumed without producing a virtual server",
+                next_step="report it with the run's journal",
+            )
+        return self._conversation
+
+    def _progress(self, done_bytes: int, total_bytes: int) -> None:
+        if self.on_progress is not None:
+            self.on_progress(done_bytes, total_bytes)
+
+    def _address(self) -> StoreAddress:
+        at = self.location
+        return StoreAddress(endpoint_url=at.endpoint_url, bucket=at.bucket, prefix=at.prefix, region=at.region)
+
+    def _tls_paths(self) -> TlsPaths | None:
+        if self.tls is None:
+            return None
+        return TlsPaths(ca=self.tls.ca, certificate=self.tls.certificate, key=self.tls.key)
+
+
+def server_id(run_id: str) -> str:
+    """Return the id of the virtual server of a run."""
+    return f"vs-{run_id}"
+
+
+def version_facts(version: Version) -> dict[str, FactValue]:
+    """Return what a run records of the version it committed."""
+    return dict(answer_of(version).model_dump())
+
+
+def answer_of(version: Version) -> BackupAnswer:
+    """Return a version as the source site gets to know it."""
+    counted = version.statistics
+    return BackupAnswer(
+        version_id=version.version_id,
+        blocks_total=counted.blocks_total,
+        blocks_read=counted.blocks_read,
+        blocks_zero=counted.blocks_zero,
+        blocks_skipped_by_hint=counted.blocks_skipped_by_hint,
+        blocks_unchanged=counted.blocks_unchanged,
+        blocks_stored=counted.blocks_stored,
+        bytes_read=counted.bytes_read,
+        bytes_stored=counted.bytes_stored,
+        point_in_time=version.point_in_time,
+    )

@@ -1,0 +1,194 @@
+"""The destination site: carries requests out, ends them when asked, and recovers the ones that were cut short.
+
+Its own journal is where the truth about a request lives. The source asks here before it takes anything back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nightwell.errors import FencedError, UnknownOutcomeError
+from nightwell.protocol import (
+    BackupMode,
+    Facts,
+    Opened,
+    RestoreMode,
+    Run,
+    RunKind,
+    Site,
+    remedies,
+)
+from nightwell.protocol.driver import OnEvent
+from nightwell.sites.destination import DestinationEffects
+from nightwell.sites.ledger import Effects, Ledger
+from nightwell.sites.requests import BackupAnswer, BackupRequest, FenceRequest, RestoreAnswer, RestoreRequest
+from nightwell.sites.source_site import Wrap, as_they_are
+from nightwell.store.location import StoreLocation
+from nightwell.store.store import BackupStore
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationSite:
+    """What the source site, a person or a flow calls at the destination site.
+
+    Parameters
+    ----------
+    make_effects
+        Makes the effects of one request; they hold the conversation with its mover.
+    ledger
+        The site's runs.
+    location
+        The store.
+    wrap
+        Turns the effects into what is called for each step.
+    on_event
+        Called after each event is journaled.
+    """
+
+    make_effects: Callable[[], DestinationEffects]
+    ledger: Ledger
+    location: StoreLocation
+    wrap: Wrap = as_they_are
+    on_event: OnEvent | None = None
+
+    def back_up(self, request: BackupRequest) -> BackupAnswer:
+        """Carry a backup out; a request that was carried out before gets the same answer."""
+        run = self._carry_out(_opened_backup(request))
+        return _backup_answer(run)
+
+    def restore(self, request: RestoreRequest) -> RestoreAnswer:
+        """Carry a restore out; a request that was carried out before gets the same answer."""
+        run = self._carry_out(_opened_restore(request))
+        return _restore_answer(run)
+
+    def fence(self, request: FenceRequest) -> BackupAnswer | RestoreAnswer | None:
+        """End all work of a run and answer what it achieved, if anything."""
+        run = self.ledger.journal.find(request.run_id)
+        if run is None:
+            # Recorded as ended, so that the request is refused if it arrives after this.
+            opened = _opened_for_fence(request)
+            lease = self.ledger.begin(opened)
+            effects = self._effects_of(self.ledger.journal.load(request.run_id))
+            run = self.ledger.drive(request.run_id, self.wrap(effects), lease, end="ended before it began")
+        elif run.is_open:
+            lease = self.ledger.seize(run.volume, run.run_id)
+            run = self.ledger.drive(
+                run.run_id, self.wrap(self._effects_of(run)), lease, on_event=self.on_event, end="ended by its source"
+            )
+        if run.waiting or run.is_open:
+            raise _unknown(run)
+        if not run.committed:
+            return None
+        return _backup_answer(run) if run.opened.kind is RunKind.BACKUP else _restore_answer(run)
+
+    def newest_token(self, volume: str) -> int:
+        """Return the fencing token of the volume's newest version, or 0."""
+        versions = BackupStore.open(self.location).versions(volume)
+        return versions[-1].fencing_token if versions else 0
+
+    def version_size_bytes(self, volume: str, selector: str) -> tuple[str, int]:
+        """Return a version's id and size; NotFoundError when there is none."""
+        version = BackupStore.open(self.location).find_version(volume, selector)
+        return version.version_id, version.size_bytes
+
+    def recover(self) -> tuple[Run, ...]:
+        """Finish or undo every run of this site whose driver is gone."""
+        return self.ledger.recover(lambda run: self.wrap(self._effects_of(run)), on_event=self.on_event)
+
+    def _carry_out(self, opened: Opened) -> Run:
+        run = self.ledger.journal.find(opened.run_id)
+        if run is None:
+            lease = self.ledger.begin(opened)
+        elif run.is_open:
+            # The source asks again only after it lost sight of its first request: whoever drives that is fenced off.
+            lease = self.ledger.seize(run.volume, run.run_id)
+        else:
+            return _succeeded(run)
+        return _succeeded(
+            self.ledger.drive(
+                opened.run_id,
+                self.wrap(self._effects_of(self.ledger.journal.load(opened.run_id))),
+                lease,
+                on_event=self.on_event,
+            )
+        )
+
+    def _effects_of(self, run: Run) -> Effects:
+        effects = self.make_effects()
+        text = run.facts.text("request")
+        if run.opened.kind is RunKind.BACKUP:
+            return effects.backup(BackupRequest.model_validate_json(text))
+        return effects.restore(RestoreRequest.model_validate_json(text))
+
+
+def _opened_backup(request: BackupRequest) -> Opened:
+    facts = Facts({"volume": request.volume, "request": request.model_dump_json()})
+    return Opened(request.run_id, RunKind.BACKUP, Site.DESTINATION, request.volume, request.mode, facts)
+
+
+def _opened_restore(request: RestoreRequest) -> Opened:
+    facts = Facts({"volume": request.volume, "version_id": request.version_id, "request": request.model_dump_json()})
+    return Opened(request.run_id, RunKind.RESTORE, Site.DESTINATION, request.target, RestoreMode.VOLUME, facts)
+
+
+def _opened_for_fence(request: FenceRequest) -> Opened:
+    """Return a run for a request that never arrived; it is ended before any of its steps begins."""
+    nowhere = "nbd://never-asked/"
+    if request.kind is RunKind.BACKUP:
+        return _opened_backup(
+            BackupRequest(
+                run_id=request.run_id,
+                fencing_token=0,
+                volume=request.volume,
+                source="",
+                url=nowhere,
+                mode=BackupMode.SPLIT,
+            )
+        )
+    return _opened_restore(
+        RestoreRequest(
+            run_id=request.run_id, fencing_token=0, volume="", version_id="", target=request.volume, url=nowhere
+        )
+    )
+
+
+def _backup_answer(run: Run) -> BackupAnswer:
+    known = {name: run.facts[name] for name in BackupAnswer.model_fields if name in run.facts}
+    return BackupAnswer.model_validate({**known, "cleanup_owed": "; ".join(remedies(run))})
+
+
+def _restore_answer(run: Run) -> RestoreAnswer:
+    return RestoreAnswer(
+        version_id=run.facts.text("version_id"),
+        bytes_written=run.facts.number("bytes_written"),
+        bytes_zeroed=run.facts.number("bytes_zeroed"),
+        cleanup_owed="; ".join(remedies(run)),
+    )
+
+
+def _succeeded(run: Run) -> Run:
+    """Return a run whose work is durable, or raise why it is not."""
+    if run.committed:
+        return run
+    if run.is_open:
+        raise _unknown(run)
+    if run.failure is not None:
+        raise run.failure.as_error()
+    raise FencedError(
+        f"run '{run.run_id}' at the destination site",
+        expected="a run that may still work",
+        found="a run that was ended",
+        cause="the source site ended it, or somebody cancelled it",
+        next_step="start a new run",
+    )
+
+
+def _unknown(run: Run) -> UnknownOutcomeError:
+    return UnknownOutcomeError(
+        f"run '{run.run_id}' at the destination site",
+        expected="an end",
+        found=f"phase {run.phase}, waiting",
+        cause="the store does not answer, so that nobody can tell whether a version was committed",
+        next_step="bring the store back; 'nightwell recover' goes on from there",
+    )

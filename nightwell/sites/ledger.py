@@ -1,0 +1,150 @@
+"""One site's runs: opening them under a lease, driving them, and taking up what a dead process left."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from nightwell.protocol import (
+    Database,
+    Effect,
+    Journal,
+    Lease,
+    Leases,
+    Opened,
+    Run,
+    RunSummary,
+    Step,
+    cancel,
+    drive,
+    keep_alive,
+)
+from nightwell.protocol.driver import OnEvent
+from nightwell.servers.procfs import ProcessIdentity, identify, is_running
+
+Effects = Mapping[Step, Effect]
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The journal and the leases of one site, as the site uses them.
+
+    Parameters
+    ----------
+    journal, leases
+        Both on one database.
+    ttl_s
+        How long a lease lives unrenewed.
+    """
+
+    journal: Journal
+    leases: Leases
+    ttl_s: float = 60.0
+
+    @classmethod
+    def open(cls, url: str, *, ttl_s: float = 60.0) -> Ledger:
+        """Open the ledger that a database URL names, making it when it does not exist."""
+        database = Database(url)
+        return cls(Journal(database), Leases(database), ttl_s)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.journal.close()
+
+    def begin(self, opened: Opened, *, token_above: int = 0) -> Lease:
+        """Take the volume's lease and record the new run.
+
+        Parameters
+        ----------
+        opened
+            The run.
+        token_above
+            The lease's token has to be higher than this: a store may hold a version with a token of a journal that
+            was lost since.
+
+        Raises
+        ------
+        BusyError
+            Another run has the volume.
+        """
+        lease = self.leases.acquire(
+            opened.volume, opened.run_id, owner=this_process(), ttl_s=self.ttl_s, token_above=token_above
+        )
+        try:
+            self.journal.open_run(opened, token=lease.token)
+        except BaseException:
+            self.leases.release(lease)
+            raise
+        return lease
+
+    def drive(
+        self,
+        run_id: str,
+        effects: Effects,
+        lease: Lease,
+        *,
+        on_event: OnEvent | None = None,
+        end: str | None = None,
+    ) -> Run:
+        """Drive a run under its lease; give the volume free when the run has ended.
+
+        Parameters
+        ----------
+        run_id, effects, lease, on_event
+            As :func:`nightwell.protocol.drive` takes them.
+        end
+            Why the run is to be ended; ``None`` to let it go on.
+        """
+        try:
+            with keep_alive(self.leases, lease) as hold:
+                if end is not None:
+                    cancel(self.journal, self.journal.load(run_id), end, lease=hold)
+                return drive(self.journal, run_id, effects, lease=hold, on_event=on_event)
+        finally:
+            # A run that waits or was cut short keeps its lease until it lapses; then a recovery claims it. A lease
+            # that another driver took meanwhile is not ours any more, and releasing it does nothing.
+            if not self.journal.load(run_id).is_open:
+                self.leases.release(lease)
+
+    def take_over(self, summary: RunSummary) -> Lease | None:
+        """Take the lease of a run whose driver is gone; ``None`` while it may still be alive."""
+        lease = self.leases.claim_lapsed(summary.volume, owner=this_process(), ttl_s=self.ttl_s)
+        if lease is None and summary.lease_owner is not None and is_dead(summary.lease_owner):
+            lease = self.seize(summary.volume, summary.run_id)
+        return lease if lease is None or lease.run_id == summary.run_id else None
+
+    def seize(self, volume: str, run_id: str) -> Lease:
+        """Take the lease of a run even from a live driver, which can change nothing from then on."""
+        return self.leases.seize(volume, run_id, owner=this_process(), ttl_s=self.ttl_s)
+
+    def recover(self, effects_of: Callable[[Run], Effects], *, on_event: OnEvent | None = None) -> tuple[Run, ...]:
+        """Finish or undo every run whose driver is gone; return them as they stand now."""
+        recovered = []
+        for summary in self.journal.open_runs():
+            lease = self.take_over(summary)
+            if lease is not None:
+                effects = effects_of(self.journal.load(summary.run_id))
+                recovered.append(self.drive(summary.run_id, effects, lease, on_event=on_event))
+        return tuple(recovered)
+
+
+def this_process() -> str:
+    """Return how a lease names this process: host, process id, start time and boot."""
+    identity = identify(os.getpid())
+    assert identity is not None, "this process runs"
+    return f"{socket.gethostname()}:{identity.pid}:{identity.start_time_ticks}:{identity.boot_id}"
+
+
+def is_dead(owner: str) -> bool:
+    """Return whether a lease's owner was a process of this host that runs no more.
+
+    An owner on another host, or one that is written otherwise, may be alive as far as can be told here.
+    """
+    try:
+        host, pid, ticks, boot = owner.rsplit(":", 3)
+        identity = ProcessIdentity(int(pid), int(ticks), boot)
+    except ValueError:
+        return False
+    return host == socket.gethostname() and not is_running(identity)

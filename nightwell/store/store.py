@@ -1,0 +1,277 @@
+"""The backup store: volumes, and the versions of each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Self
+
+import icechunk
+
+from nightwell.errors import InputError, IntegrityError, NotFoundError
+from nightwell.store.blocks import block_count, check_block_bytes, default_block_bytes
+from nightwell.store.conditional import check_conditional_writes
+from nightwell.store.digest import Digester
+from nightwell.store.document import StoreDocument, create_document, load_document, store_missing
+from nightwell.store.engine import Engine
+from nightwell.store.index import BlockIndex
+from nightwell.store.layout import VOLUMES_KEY, check_run_id, check_volume_name
+from nightwell.store.location import StoreLocation
+from nightwell.store.objects import Objects
+from nightwell.store.ports import ProgressCallback
+from nightwell.store.publish import check_fence
+from nightwell.store.reader import VersionReader
+from nightwell.store.verify import VerifyReport, verify
+from nightwell.store.versions import Version, VersionDraft
+from nightwell.store.writer import VersionWriter
+
+LATEST = "latest"
+
+
+class BackupStore:
+    """A store of versions of volumes in an S3 bucket. Thread-safe; get one from :meth:`open`."""
+
+    def __init__(self, objects: Objects, document: StoreDocument) -> None:
+        self.location = objects.location
+        self.document = document
+        self._objects = objects
+        self._digester = Digester(document.store_id)
+        self._engines: dict[str, Engine] = {}
+        self._tagged: set[str] = set()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, location: StoreLocation, *, create: bool = False) -> BackupStore:
+        """Open a store; with ``create``, make the bucket and the store where they are missing.
+
+        Before a store is made, the server must prove that its conditional writes hold.
+
+        Raises
+        ------
+        UnreachableError
+            Nobody answers at the endpoint.
+        CredentialsError
+            The server refuses us. (A server may accept wrong secrets: moto does.)
+        NotFoundError
+            The bucket is missing, or there is no store under the prefix.
+        FormatError
+            The store is of a newer format.
+        SettingsError
+            The server's conditional writes do not hold.
+        """
+        objects = Objects(location)
+        try:
+            objects.check_bucket(create=create)
+            document = load_document(objects)
+            if document is None:
+                document = _create(objects, allowed=create)
+        except BaseException:
+            objects.close()
+            raise
+        return cls(objects, document)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._objects.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def validate(self) -> None:
+        """Repeat the checks that :meth:`open` makes when it creates a store; raises what it raises."""
+        self._objects.check_bucket()
+        check_conditional_writes(self._objects)
+
+    def volumes(self) -> tuple[str, ...]:
+        """Return the names of all volumes; one whose first backup never finished has no versions."""
+        return tuple(sorted(self._objects.list_folders(VOLUMES_KEY)))
+
+    def versions(self, volume: str) -> tuple[Version, ...]:
+        """Return a volume's versions, oldest first; NotFoundError when the store does not know the volume."""
+        engine = self._existing(volume)
+        with self._engine_errors(volume):
+            found = tuple(engine.versions())[::-1]
+            self._complete_tags(engine, found)
+        return found
+
+    def find_version(self, volume: str, selector: str) -> Version:
+        """Return the version that a selector names: ``latest``, an id, or the beginning of just one id.
+
+        Raises
+        ------
+        NotFoundError
+            No volume or version of that name, or the beginning of several.
+        """
+        versions = self.versions(volume)
+        if selector == LATEST and versions:
+            return versions[-1]
+        matches = [version for version in versions if selector and version.version_id.startswith(selector)]
+        exact = [version for version in matches if version.version_id == selector]
+        if len(exact or matches) == 1:
+            return (exact or matches)[0]
+        known = ", ".join(version.version_id for version in versions[-5:]) or "none"
+        raise NotFoundError(
+            f"version '{selector}' of volume '{volume}'",
+            expected=f"'{LATEST}', a version's id, or the beginning of exactly one",
+            found=f"{len(matches)} versions of that name; the newest are: {known}",
+            cause="the id is mistyped, too short, or belongs to another volume",
+            next_step="list the volume's versions and choose one",
+        )
+
+    def version_of_run(self, volume: str, run_id: str) -> Version | None:
+        """Return the version that a run made, or ``None``: the answer to a commit that is in doubt.
+
+        Reads the server anew each time. UnreachableError and the like are raised; they are no answer.
+        """
+        engine = self._engine(check_volume_name(volume))
+        with self._engine_errors(volume):
+            if not engine.exists():
+                return None
+            engine.open()
+            return next((version for version in engine.versions() if version.run_id == run_id), None)
+
+    def begin(self, draft: VersionDraft) -> VersionWriter:
+        """Start a version of a volume, from the volume's newest version if there is one.
+
+        Raises
+        ------
+        FencedError
+            The newest version was made under a higher fencing token.
+        InputError
+            A name cannot be used, or the size or block size does not go with the newest version.
+        """
+        check_volume_name(draft.volume)
+        check_run_id(draft.run_id)
+        engine = self._engine(draft.volume)
+        with self._engine_errors(draft.volume):
+            engine.create()
+            found = tuple(engine.versions())
+            self._complete_tags(engine, found)
+            parent = found[0] if found else None
+            check_fence(draft, parent)
+            settled = _settle(draft, parent)
+            blocks = block_count(settled.size_bytes, settled.block_bytes or 0)
+            index = BlockIndex.empty(blocks)
+            if parent is not None:
+                index = BlockIndex.load(engine.readonly(parent.snapshot_id).store, blocks=blocks)
+            return VersionWriter(
+                settled,
+                parent=parent,
+                engine=engine,
+                objects=self._objects,
+                digester=self._digester,
+                index=index,
+            )
+
+    def open_version(self, version: Version) -> VersionReader:
+        """Open a version for reading; its index is loaded into memory, 48 bytes a block."""
+        engine = self._existing(version.volume)
+        with self._engine_errors(version.volume):
+            store = engine.readonly(version.snapshot_id).store
+            index = BlockIndex.load(store, blocks=block_count(version.size_bytes, version.block_bytes))
+        return VersionReader(version, index=index, objects=self._objects, digester=self._digester)
+
+    def verify(
+        self,
+        version: Version,
+        *,
+        threads: int = 4,
+        progress: ProgressCallback | None = None,
+        stop: threading.Event | None = None,
+    ) -> VerifyReport:
+        """Read all blocks of a version back and check them; damage is reported, not raised."""
+        with self.open_version(version) as reader, self._engine_errors(version.volume):
+            session = self._engine(version.volume).readonly(version.snapshot_id)
+            return verify(reader, session, threads=threads, progress=progress, stop=stop)
+
+    def _engine(self, volume: str) -> Engine:
+        with self._lock:
+            if volume not in self._engines:
+                self._engines[volume] = Engine(self.location, volume)
+            return self._engines[volume]
+
+    def _existing(self, volume: str) -> Engine:
+        engine = self._engine(check_volume_name(volume))
+        with self._engine_errors(volume):
+            if engine.exists():
+                engine.open()
+                return engine
+        known = ", ".join(self.volumes()) or "none"
+        raise NotFoundError(
+            f"volume '{volume}'",
+            expected="a volume that this store has a backup of",
+            found=f"these volumes: {known}",
+            cause="the name is mistyped, or the volume was never backed up",
+            next_step="choose one of the volumes above",
+        )
+
+    def _complete_tags(self, engine: Engine, versions: tuple[Version, ...]) -> None:
+        """Tag what a crash between commit and tag left untagged; the commit counts, so a failure here is no error."""
+        if engine.volume in self._tagged:
+            return
+        try:
+            tags = engine.tags()
+            for version in versions:
+                if version.tag not in tags:
+                    engine.ensure_tag(version)
+        except icechunk.IcechunkError:
+            return
+        self._tagged.add(engine.volume)
+
+    @contextmanager
+    def _engine_errors(self, volume: str) -> Iterator[None]:
+        """Raise this project's error for what Icechunk raises, which does not say whose fault it is."""
+        try:
+            yield
+        except icechunk.IcechunkError as error:
+            self._objects.check_bucket()  # raises when the server, the credentials or the bucket are the reason
+            raise IntegrityError(
+                f"repository of volume '{volume}' in {self.location}",
+                expected="a repository that Icechunk can read",
+                found=(str(error).strip().splitlines() or ["no reason given"])[0][:300],
+                cause="an object of the repository is missing or damaged, or the server fails now and then",
+                next_step="try again; if it stays, look at the repository with Icechunk",
+            ) from error
+
+
+def _create(objects: Objects, *, allowed: bool) -> StoreDocument:
+    if not allowed:
+        raise store_missing(objects)
+    check_conditional_writes(objects)
+    return create_document(objects)
+
+
+def _settle(draft: VersionDraft, parent: Version | None) -> VersionDraft:
+    """Return the draft with its block size, after holding it against the parent version."""
+    if draft.size_bytes <= 0:
+        raise InputError(
+            f"volume '{draft.volume}'",
+            expected="a size of at least one byte",
+            found=f"{draft.size_bytes} bytes",
+            cause="the volume is empty, or its size was not read",
+            next_step="check the volume on its array",
+        )
+    if parent is None:
+        return replace(draft, block_bytes=check_block_bytes(draft.block_bytes or default_block_bytes(draft.size_bytes)))
+    if draft.block_bytes not in {None, parent.block_bytes}:
+        raise InputError(
+            f"volume '{draft.volume}'",
+            expected=f"blocks of {parent.block_bytes} bytes, as in version {parent.version_id}",
+            found=f"a wish for blocks of {draft.block_bytes} bytes",
+            cause="the setting was changed after the volume's first backup",
+            next_step="leave the block size out, or back the volume up under another name",
+        )
+    if draft.size_bytes < parent.size_bytes:
+        raise InputError(
+            f"volume '{draft.volume}'",
+            expected=f"at least {parent.size_bytes} bytes, as in version {parent.version_id}",
+            found=f"{draft.size_bytes} bytes",
+            cause="volumes grow and do not shrink, so this is probably another volume of the same name",
+            next_step="back it up under another name",
+        )
+    return replace(draft, block_bytes=parent.block_bytes)

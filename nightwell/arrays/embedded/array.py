@@ -1,0 +1,147 @@
+"""The embedded array in one piece: a directory, its volumes and pairs, and the NBD server over them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from nightwell.arrays.embedded.core import VolumeCore
+from nightwell.arrays.embedded.imports import STALL_S
+from nightwell.arrays.embedded.line import ExportLine, ServedTable
+from nightwell.arrays.embedded.recovery import lock_directory, open_catalogue
+from nightwell.arrays.names import check_name
+from nightwell.arrays.port import Capabilities
+from nightwell.errors import InputError
+from nightwell.nbd.server import NbdServer
+from nightwell.nbd.tls import TlsFiles
+
+CAPABILITIES = Capabilities(
+    persistent_pair=True, group_split=True, change_list=True, secondary_readable_while_pair=True
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySettings:
+    """How an array is to be run.
+
+    Parameters
+    ----------
+    name
+        The array's name.
+    directory
+        Where everything it holds stands; one process at a time.
+    host, port
+        Where its NBD server listens. Port 0 takes the last one again when it is free, else any.
+    advertised_host
+        The host in export URLs, when clients reach it under another name than ``host``.
+    tls
+        Files of its NBD server; clients must then use TLS and show a certificate.
+    line_tls
+        Files with which it proves itself to other arrays when it imports; ``tls`` when not given.
+    stall_s
+        How long a request to an import may wait for a cut line.
+    """
+
+    name: str
+    directory: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    advertised_host: str | None = None
+    tls: TlsFiles | None = None
+    line_tls: TlsFiles | None = None
+    stall_s: float = STALL_S
+
+
+class EmbeddedArray(VolumeCore, ExportLine):
+    """An array in this process; it serves from the moment it is made until :meth:`close`.
+
+    Parameters
+    ----------
+    settings
+        How to run it.
+
+    Raises
+    ------
+    ConflictError
+        Another process uses the directory, or it belongs to another array.
+    FormatError, IntegrityError
+        What the directory holds cannot be read.
+    InputError
+        Name, directory, address or TLS files cannot be used.
+    """
+
+    def __init__(self, settings: ArraySettings) -> None:
+        self.name = check_name("array", settings.name)
+        self._lock_descriptor = lock_directory(settings.directory)
+        try:
+            catalogue = open_catalogue(settings.directory, settings.name)
+            table = ServedTable(catalogue, tls=settings.line_tls or settings.tls, stall_s=settings.stall_s)
+            self.server = _start_server(settings, table, catalogue.port)
+            catalogue.port = self.server.address[1]
+            with catalogue.lock:
+                catalogue.save()
+        except BaseException:
+            os.close(self._lock_descriptor)
+            raise
+        VolumeCore.__init__(self, catalogue, self.server.connections)
+        ExportLine.__init__(self, catalogue, table, self.server, _base_url(settings, self.server))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this driver can do."""
+        return CAPABILITIES
+
+    @property
+    def nbd_url(self) -> str:
+        """Scheme, host and port of the NBD server."""
+        return self._base_url
+
+    def close(self) -> None:
+        """Stop serving, bring everything to the disk, and say so in the record; may be called again."""
+        held = self._held
+        with held.lock:
+            if held.closed:
+                return
+        self._table.close()
+        self.server.stop()
+        with held.lock:
+            for linked in held.pairs.values():
+                linked.stop_copy()
+                linked.pair.flush_maps()
+            for volume in held.volumes.values():
+                volume.file.sync()
+            held.save(clean=True)
+            held.closed = True
+        os.close(self._lock_descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _start_server(settings: ArraySettings, table: ServedTable, last_port: int) -> NbdServer:
+    """Listen where asked; with port 0, first where it was last, so that imports elsewhere find their way back."""
+    if not settings.port and last_port:
+        server = NbdServer(table, host=settings.host, port=last_port, tls=settings.tls)
+        try:
+            server.start()
+        except InputError:
+            pass  # somebody else has taken the port meanwhile
+        else:
+            return server
+    server = NbdServer(table, host=settings.host, port=settings.port, tls=settings.tls)
+    server.start()
+    return server
+
+
+def _base_url(settings: ArraySettings, server: NbdServer) -> str:
+    host = settings.advertised_host or server.address[0]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'nbds' if settings.tls else 'nbd'}://{shown}:{server.address[1]}"

@@ -23,18 +23,18 @@ class GasLog:
     ----------
     well
         Name of the well.
-    values
+    table
         float64 variables with dimension ``depth`` [m], named by channel (a species of the library, ``total_gas``,
         ``rop``, ``flow``, ``reported_wetness`` ...), in the contract's units, NaN where missing.
     zeros
         For gases, boolean variables of the same names: True where the file holds an exact zero, which may be a
-        clipped negative or a placeholder. The zero itself stays in ``values``.
+        clipped negative or a placeholder. The zero itself stays in ``table``.
     report
         What the import changed.
     """
 
     well: str
-    values: xr.Dataset
+    table: xr.Dataset
     zeros: xr.Dataset
     report: ImportReport
 
@@ -74,7 +74,7 @@ def import_gas_log(path: Path | str, *, well: str | None = None) -> GasLog:
     zeros = {name: xr.Variable("depth", array) for name, array in log.zeros.items()}
     return GasLog(
         well=well or path.stem,
-        values=xr.Dataset(values, coords={"depth": coordinate}),
+        table=xr.Dataset(values, coords={"depth": coordinate}),
         zeros=xr.Dataset(zeros, coords={"depth": coordinate}),
         report=log.report,
     )

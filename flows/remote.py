@@ -1,0 +1,86 @@
+"""The destination site's flows: what a request over line 2 sets going."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from nightwell.errors import NightwellError
+from nightwell.settings import load_settings
+from nightwell.sites.build import destination_site
+from nightwell.sites.destination_site import DestinationSite
+from nightwell.sites.requests import (
+    BackupAnswer,
+    BackupRequest,
+    FenceRequest,
+    RestoreAnswer,
+    RestoreRequest,
+    VersionAnswer,
+)
+from tasks.artifacts import CopyProgress
+from tasks.effects import as_tasks
+from tasks.line2 import publish_answer
+
+A = TypeVar("A", BackupAnswer, RestoreAnswer, BackupAnswer | RestoreAnswer | None, VersionAnswer | None)
+
+
+@flow(name="carry-out-backup", flow_run_name="copy {request.volume} to the store", persist_result=False)
+def carry_out_backup(request: BackupRequest) -> BackupAnswer:
+    """Produce a virtual server, copy a volume to the store, delete the server.
+
+    Args:
+        request: What the source site asks for.
+    """
+    return _answered(lambda: _site(request.volume).back_up(request))
+
+
+@flow(name="carry-out-restore", flow_run_name="copy {request.version_id} to {request.target}", persist_result=False)
+def carry_out_restore(request: RestoreRequest) -> RestoreAnswer:
+    """Produce a virtual server, copy a version to a volume, read it back, delete the server.
+
+    Args:
+        request: What the source site asks for.
+    """
+    return _answered(lambda: _site(request.target).restore(request))
+
+
+@flow(name="fence-run", flow_run_name="fence {request.run_id}", persist_result=False)
+def fence_run(request: FenceRequest) -> BackupAnswer | RestoreAnswer | None:
+    """End all work of a run at this site, and say what it achieved.
+
+    Args:
+        request: The run.
+    """
+    return _answered(lambda: _site(request.volume).fence(request))
+
+
+@flow(name="look-up-version", flow_run_name="look up {selector} of {volume}", persist_result=False)
+def look_up_version(volume: str, selector: str = "latest") -> VersionAnswer | None:
+    """Return a version of a volume, or nothing.
+
+    Args:
+        volume: The volume.
+        selector: "latest", a version's id, or the beginning of one.
+    """
+    return _answered(lambda: _site(volume).look_up(volume, selector))
+
+
+def _site(subject: str) -> DestinationSite:
+    return destination_site(load_settings(), wrap=as_tasks, on_progress=CopyProgress(subject))
+
+
+def _answered(work: Callable[[], A]) -> A:
+    """Publish the answer or the error for a site that asked through the server, then return or raise it."""
+    asked_from_afar = flow_run.parent_flow_run_id is None
+    try:
+        answer = work()
+    except NightwellError as error:
+        if asked_from_afar:
+            publish_answer(flow_run.id, error)
+        raise
+    if asked_from_afar:
+        publish_answer(flow_run.id, answer)
+    return answer

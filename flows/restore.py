@@ -1,0 +1,26 @@
+"""Bring a version back to a third volume, over the same road."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.outcome import conclude
+from flows.sites import source_of
+from nightwell.settings import load_settings
+from tasks.effects import as_tasks
+
+
+@flow(name="restore-volume", flow_run_name="restore {volume} {version} to {target}", persist_result=False)
+def restore_volume(volume: str, target: str, version: str = "latest") -> State[Any]:
+    """Write a version to a third volume, read it back and compare.
+
+    Args:
+        volume: The volume whose version is restored.
+        target: The volume on the source array that is overwritten. It is in no pair, and no host is attached to it.
+        version: "latest", a version's id, or the beginning of one.
+    """
+    site = source_of(load_settings())
+    return conclude(site, site.restore(volume, version, target, wrap=as_tasks))

@@ -1,0 +1,93 @@
+"""What a run shows on its page: progress while copying, a table at its end, the depth log as a picture."""
+
+from __future__ import annotations
+
+import base64
+import time
+from pathlib import Path
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from nightwell.protocol import Recorded, Run, RunKind, timeline, verdict
+from tasks.effects import NAMES
+
+_EVERY_S = 2.0
+_MIB = 1 << 20
+
+
+class CopyProgress:
+    """A progress bar that is made with the first bytes and moved at most every two seconds."""
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+        self._artifact: UUID | None = None
+        self._next_s = 0.0
+
+    def __call__(self, done_bytes: int, total_bytes: int) -> None:
+        """Show how far the copy is."""
+        now_s = time.monotonic()
+        percent = 100.0 * done_bytes / total_bytes if total_bytes else 100.0
+        if now_s < self._next_s and done_bytes < total_bytes:
+            return
+        self._next_s = now_s + _EVERY_S
+        if self._artifact is None:
+            made = create_progress_artifact(percent, description=f"Copying {self._subject}")
+            assert isinstance(made, UUID), "the synchronous call returns the id"
+            self._artifact = made
+        else:
+            update_progress_artifact(self._artifact, percent)
+
+
+def publish_run(run: Run, events: tuple[Recorded, ...]) -> None:
+    """Publish a run's blocks and bytes, and the seconds of every step."""
+    key = f"run-{run.run_id}"
+    create_markdown_artifact(f"**{verdict(run)}**\n", key=key, description=f"{run.opened.kind} of {run.volume}")
+    steps = [
+        {
+            "step": f"{'undo: ' if step.undo else ''}{NAMES[step.step]}",
+            "seconds": "" if step.seconds is None else f"{step.seconds:.2f}",
+            "outcome": step.outcome.value,
+        }
+        for step in timeline(events)
+    ]
+    create_table_artifact(steps, key=f"{key}-steps", description=f"Steps of run {run.run_id}")
+    if run.committed and run.opened.kind is RunKind.BACKUP:
+        create_table_artifact(backup_rows(run), key=f"{key}-blocks", description=f"Version {run.version_id}")
+
+
+def backup_rows(run: Run) -> list[dict[str, str]]:
+    """Return what a backup read, skipped and stored, as rows for a table."""
+    facts = run.facts
+    stored, read = facts.number("bytes_stored"), facts.number("bytes_read")
+    counted = [
+        ("blocks in all", "blocks_total"),
+        ("read", "blocks_read"),
+        ("skipped: the array says unchanged", "blocks_skipped_by_hint"),
+        ("zero", "blocks_zero"),
+        ("unchanged since the last version", "blocks_unchanged"),
+        ("stored", "blocks_stored"),
+    ]
+    rows = [{"what": words, "value": f"{facts.number(name)}"} for words, name in counted]
+    return [
+        {"what": "version", "value": str(run.version_id)},
+        *rows,
+        {"what": "read from the volume", "value": f"{read / _MIB:.1f} MiB"},
+        {"what": "sent to the store", "value": f"{stored / _MIB:.1f} MiB"},
+        {
+            "what": "one point in time",
+            "value": "yes" if facts.flag("point_in_time") else "no: the host wrote meanwhile",
+        },
+    ]
+
+
+def publish_picture(picture: Path, description: str) -> None:
+    """Publish a PNG as it is, inside the artifact: the page needs no other server for it."""
+    data = base64.b64encode(picture.read_bytes()).decode()
+    create_image_artifact(f"data:image/png;base64,{data}", key=None, description=description)

@@ -33,9 +33,9 @@ class CopyProgress:
     def __call__(self, done_bytes: int, total_bytes: int) -> None:
         """Show how far the copy is."""
         now_s = time.monotonic()
-        percent = 100.0 * done_bytes / total_bytes if total_bytes else 100.0
         if now_s < self._next_s and done_bytes < total_bytes:
             return
+        percent = 100.0 * done_bytes / max(total_bytes, 1)
         self._next_s = now_s + _EVERY_S
         if self._artifact is None:
             made = create_progress_artifact(percent, description=f"Copying {self._subject}")

@@ -84,7 +84,10 @@ class Export:
 class VolumeArray(Protocol):
     """Volumes and copy pairs of one array. All calls but :meth:`split` return without waiting for a copy."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The array's name."""
+        ...
 
     @property
     def capabilities(self) -> Capabilities:

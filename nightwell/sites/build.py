@@ -5,11 +5,12 @@ from __future__ import annotations
 from nightwell.arrays.embedded.client import EmbeddedArrayClient
 from nightwell.arrays.port import Array
 from nightwell.errors import SettingsError
+from nightwell.mover.conversation import ProgressCallback
 from nightwell.protocol.driver import OnEvent
 from nightwell.servers.port import VirtualServers
 from nightwell.servers.process import ProcessServers
 from nightwell.settings import Settings
-from nightwell.sites.destination import DestinationEffects, ProgressSink
+from nightwell.sites.destination import DestinationEffects
 from nightwell.sites.destination_site import DestinationSite
 from nightwell.sites.ledger import Ledger
 from nightwell.sites.requests import Destination
@@ -70,7 +71,7 @@ def destination_site(
     *,
     wrap: Wrap = as_they_are,
     on_event: OnEvent | None = None,
-    on_progress: ProgressSink | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> DestinationSite:
     """Return the destination site of these settings."""
     array, servers, location = open_array(settings, "destination"), open_servers(settings), store_location(settings)

@@ -6,12 +6,11 @@ the mover sees its lifeline close and ends without committing; a resumed run beg
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nightwell.arrays.port import Array
 from nightwell.errors import NotFoundError
-from nightwell.mover.conversation import MoverConversation
+from nightwell.mover.conversation import MoverConversation, ProgressCallback
 from nightwell.mover.job import (
     ACCESS_KEY_VARIABLE,
     SECRET_KEY_VARIABLE,
@@ -29,8 +28,6 @@ from nightwell.sites.requests import BackupAnswer, BackupRequest, RestoreRequest
 from nightwell.store.location import StoreLocation
 from nightwell.store.store import BackupStore
 from nightwell.store.versions import Version
-
-ProgressSink = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
@@ -50,7 +47,7 @@ class DestinationEffects:
     tls
         Certificates with which the virtual server reaches the array's exports.
     on_progress
-        Called with bytes done and bytes in all while the mover copies.
+        Called while the mover copies.
     """
 
     array: Array
@@ -58,7 +55,7 @@ class DestinationEffects:
     location: StoreLocation
     settings: ServersSettings
     tls: TlsSettings | None = None
-    on_progress: ProgressSink | None = None
+    on_progress: ProgressCallback | None = None
     _conversation: MoverConversation | None = field(default=None, init=False)
 
     def backup(self, request: BackupRequest) -> dict[Step, Effect]:
@@ -125,7 +122,7 @@ class DestinationEffects:
                 threads=self.settings.threads,
             )
         )
-        conversation.wait_copied(self._progress)
+        conversation.wait_copied(self.on_progress)
         return NO_FACTS
 
     def commit(self, context: EffectContext) -> Facts:  # noqa: ARG002  an effect's signature
@@ -155,18 +152,20 @@ class DestinationEffects:
                 threads=self.settings.threads,
             )
         )
-        done = conversation.wait_restored(self._progress)
+        done = conversation.wait_restored(self.on_progress)
         return Facts({"bytes_written": done.bytes_written, "bytes_zeroed": done.bytes_zeroed})
 
     def verify(self, context: EffectContext) -> Facts:  # noqa: ARG002  an effect's signature
         """Wait until the mover has read the target back and found it equal to the version."""
-        self._speaking().wait_verified(self._progress)
+        self._speaking().wait_verified(self.on_progress)
         return NO_FACTS
 
     def delete_server(self, context: EffectContext) -> Facts:
         """Delete the virtual server, whatever state it is in."""
-        self._conversation = None
         self.servers.delete(server_id(context.run_id))
+        if self._conversation is not None:
+            self._conversation.close()
+            self._conversation = None
         return NO_FACTS
 
     def release_import(self, context: EffectContext) -> Facts:
@@ -184,10 +183,6 @@ class DestinationEffects:
                 next_step="report it with the run's journal",
             )
         return self._conversation
-
-    def _progress(self, done_bytes: int, total_bytes: int) -> None:
-        if self.on_progress is not None:
-            self.on_progress(done_bytes, total_bytes)
 
     def _address(self) -> StoreAddress:
         at = self.location

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nightwell.errors import FencedError, UnknownOutcomeError
+from nightwell.errors import FencedError, NotFoundError, UnknownOutcomeError
 from nightwell.protocol import (
     BackupMode,
     Facts,
@@ -22,7 +22,14 @@ from nightwell.protocol import (
 from nightwell.protocol.driver import OnEvent
 from nightwell.sites.destination import DestinationEffects
 from nightwell.sites.ledger import Effects, Ledger
-from nightwell.sites.requests import BackupAnswer, BackupRequest, FenceRequest, RestoreAnswer, RestoreRequest
+from nightwell.sites.requests import (
+    BackupAnswer,
+    BackupRequest,
+    FenceRequest,
+    RestoreAnswer,
+    RestoreRequest,
+    VersionAnswer,
+)
 from nightwell.sites.source_site import Wrap, as_they_are
 from nightwell.store.location import StoreLocation
 from nightwell.store.store import BackupStore
@@ -82,15 +89,16 @@ class DestinationSite:
             return None
         return _backup_answer(run) if run.opened.kind is RunKind.BACKUP else _restore_answer(run)
 
-    def newest_token(self, volume: str) -> int:
-        """Return the fencing token of the volume's newest version, or 0."""
-        versions = BackupStore.open(self.location).versions(volume)
-        return versions[-1].fencing_token if versions else 0
-
-    def version_size_bytes(self, volume: str, selector: str) -> tuple[str, int]:
-        """Return a version's id and size; NotFoundError when there is none."""
-        version = BackupStore.open(self.location).find_version(volume, selector)
-        return version.version_id, version.size_bytes
+    def look_up(self, volume: str, selector: str) -> VersionAnswer | None:
+        """Return a version, or ``None`` when there is none; an empty bucket becomes a store."""
+        store = BackupStore.open(self.location, create=True)
+        try:
+            version = store.find_version(volume, selector)
+        except NotFoundError:
+            return None
+        return VersionAnswer(
+            version_id=version.version_id, size_bytes=version.size_bytes, fencing_token=version.fencing_token
+        )
 
     def recover(self) -> tuple[Run, ...]:
         """Finish or undo every run of this site whose driver is gone."""

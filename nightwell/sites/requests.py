@@ -76,6 +76,14 @@ class RestoreAnswer(_Message):
     cleanup_owed: str = Field(default="", description="What a person must still do at the destination.")
 
 
+class VersionAnswer(_Message):
+    """What the source site needs to know of a version before it begins."""
+
+    version_id: str
+    size_bytes: int
+    fencing_token: int
+
+
 class Destination(Protocol):
     """The destination site as the source site sees it. Every call is keyed by the run and idempotent."""
 
@@ -91,10 +99,6 @@ class Destination(Protocol):
         """End all work of a run, and answer what it achieved, if anything. Nothing of it runs afterwards."""
         ...
 
-    def newest_token(self, volume: str) -> int:
-        """Return the fencing token of the volume's newest version, or 0."""
-        ...
-
-    def version_size_bytes(self, volume: str, selector: str) -> tuple[str, int]:
-        """Return a version's id and size; NotFoundError when there is none."""
+    def look_up(self, volume: str, selector: str) -> VersionAnswer | None:
+        """Return a version (``latest``, an id, or the beginning of one), or ``None`` when there is none."""
         ...

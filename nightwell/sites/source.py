@@ -218,16 +218,18 @@ class SourceEffects:
         """Make sure that the version fits and that nobody else uses the target; nothing is changed."""
         facts = context.facts
         target = facts.text("target")
-        version_id, size_bytes = self.destination.version_size_bytes(facts.text("volume"), facts.text("version"))
+        version = self.destination.look_up(facts.text("volume"), facts.text("version"))
+        if version is None:
+            raise _no_version(facts.text("volume"), facts.text("version"))
         info = find_volume(self.array, target)
         subject = f"target volume '{target}' on array '{self.array.name}'"
-        if info.size_bytes < size_bytes:
+        if info.size_bytes < version.size_bytes:
             raise InputError(
                 subject,
-                expected=f"at least {size_bytes} bytes, the size of version {version_id}",
+                expected=f"at least {version.size_bytes} bytes, the size of version {version.version_id}",
                 found=f"{info.size_bytes} bytes",
                 cause="the volume was made smaller than the one that was backed up",
-                next_step=f"make a target of at least {size_bytes} bytes, or grow this one",
+                next_step=f"make a target of at least {version.size_bytes} bytes, or grow this one",
             )
         pair = self.array.pair_of(target)
         if pair is not None:
@@ -239,7 +241,7 @@ class SourceEffects:
                 next_step="restore to another volume, or delete the pair first",
             )
         self._refuse_attached(subject, target)
-        return Facts({"version_id": version_id, "size_bytes": size_bytes})
+        return Facts({"version_id": version.version_id, "size_bytes": version.size_bytes})
 
     def export_target(self, context: EffectContext) -> Facts:
         """Serve the target on line 1, writable, under a name of this run."""
@@ -346,6 +348,16 @@ def find_volume(array: Array, name: str) -> VolumeInfo:
         found=f"these: {known}",
         cause="a mistyped name, or another array's volume",
         next_step="list them with 'nightwell volume list'",
+    )
+
+
+def _no_version(volume: str, selector: str) -> NotFoundError:
+    return NotFoundError(
+        f"version '{selector}' of volume '{volume}'",
+        expected="a version in the store",
+        found="none",
+        cause="a mistyped id or volume, or the version was deleted",
+        next_step=f"list them with 'nightwell versions {volume}'",
     )
 
 

@@ -80,7 +80,8 @@ class SourceSite:
         facts = Facts({"volume": volume, "mode": mode.value, "keep_pair": keep_pair, "block_bytes": self.block_bytes})
         run_id = run_id or new_run_id()
         opened = Opened(run_id, RunKind.BACKUP, Site.SOURCE, volume, mode, facts)
-        lease = self.ledger.begin(opened, token_above=self.destination.newest_token(volume))
+        newest = self.destination.look_up(volume, "latest")
+        lease = self.ledger.begin(opened, token_above=newest.fencing_token if newest else 0)
         return self.ledger.drive(run_id, wrap(self.effects.backup()), lease, on_event=on_event)
 
     def restore(

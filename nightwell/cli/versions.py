@@ -1,0 +1,106 @@
+"""``nightwell versions``, ``verify``, ``files`` and ``extract``: what the store holds, without restoring it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nightwell.cli.common import AsJson, command, console, in_words, print_json, print_rows, settings
+from nightwell.errors import IntegrityError
+from nightwell.filesystem import Ext4Reader
+from nightwell.sites.build import store_location
+from nightwell.store.store import BackupStore
+
+Volume = Annotated[str, typer.Argument(help="Name of the volume.")]
+Selector = Annotated[str, typer.Option("--version", help="'latest', an id, or the beginning of one.")]
+
+
+@command
+def versions(
+    volume: Annotated[str | None, typer.Argument(help="Name of the volume; all of them when left out.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List the versions in the store, oldest first."""
+    with BackupStore.open(store_location(settings())) as store:
+        found = [version for name in ([volume] if volume else store.volumes()) for version in store.versions(name)]
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            v.volume,
+            v.version_id,
+            f"{v.split_at or v.committed_at:%F %T}",
+            v.mode,
+            "yes" if v.point_in_time else "no",
+            in_words(v.size_bytes),
+            str(v.statistics.blocks_stored),
+            in_words(v.statistics.bytes_stored),
+        )
+        for v in found
+    ]
+    columns = ("volume", "version", "stands at (UTC)", "mode", "point in time", "size", "blocks stored", "bytes stored")
+    print_rows("Versions", columns, rows, empty="no versions")
+
+
+@command
+def verify(volume: Volume, *, version: Selector = "latest", as_json: AsJson = False) -> None:
+    """Read a whole version back from the store and check every block's digest."""
+    with BackupStore.open(store_location(settings())) as store:
+        chosen = store.find_version(volume, version)
+        report = store.verify(chosen)
+    if as_json:
+        print_json(report)
+    if not report.ok:
+        raise IntegrityError(
+            f"version {chosen.version_id} of volume '{volume}'",
+            expected="every block as it was written",
+            found=f"{len(report.damaged)} damaged block(s) {list(report.damaged[:8])}, "
+            f"{len(report.references_wrong)} wrong reference(s), "
+            f"an index that is {'whole' if report.index_whole else 'damaged'}",
+            cause="objects in the store were changed, lost or damaged",
+            next_step="restore another version; look at the store's own log and disks",
+        )
+    if not as_json:
+        console().print(f"version {chosen.version_id}: {report.blocks_checked} blocks checked, all as written")
+
+
+@command
+def files(
+    volume: Volume,
+    path: Annotated[str, typer.Argument(help="Folder on the volume's file system.")] = "/",
+    *,
+    version: Selector = "latest",
+    as_json: AsJson = False,
+) -> None:
+    """List a folder of the ext4 file system in a version, without restoring it."""
+    with BackupStore.open(store_location(settings())) as store:
+        reader = store.open_version(store.find_version(volume, version))
+        found = list(Ext4Reader(reader.as_file()).entries(path))
+    if as_json:
+        print_json(found)
+        return
+    rows = [(str(e.path), "folder" if e.is_folder else in_words(e.size_bytes)) for e in found]
+    print_rows(f"{path} on {volume}", ("path", "size"), rows, empty="an empty folder")
+
+
+@command
+def extract(
+    volume: Volume,
+    path: Annotated[str, typer.Argument(help="File or folder on the volume's file system.")],
+    target: Annotated[Path, typer.Argument(help="Where it is written here.")],
+    *,
+    version: Selector = "latest",
+    as_json: AsJson = False,
+) -> None:
+    """Copy a file or a folder out of a version, without restoring it."""
+    with BackupStore.open(store_location(settings())) as store:
+        reader = store.open_version(store.find_version(volume, version))
+        written_bytes = Ext4Reader(reader.as_file()).extract(path, target)
+    if as_json:
+        print_json({"path": path, "target": target, "bytes": written_bytes})
+        return
+    console().print(f"extracted {in_words(written_bytes)} to {target}")

@@ -1,10 +1,11 @@
 """The protocol of a run: pure tables and transitions, a journal, leases and the driver.
 
-``steps`` and ``tables`` say what is done; ``events``, ``run`` and ``evolve`` say what a run's state is; ``codec``,
-``database``, ``journal``, ``lease`` and ``keeper`` make it durable and exclusive; ``driver`` does it; ``timeline``,
-``verdict`` and ``diagram`` tell people about it.
+``steps`` and ``tables`` say what is done; ``events``, ``run`` and ``transitions`` say what a run's state is; ``codec``,
+``database``, ``journal``, ``lease`` and ``keeper`` make it durable and exclusive; ``driver`` does it; ``answers`` is
+what one site tells the other; ``times``, ``verdicts`` and ``diagram`` tell people about it.
 """
 
+from nightwell.protocol.answers import fence_outcome, request_outcome
 from nightwell.protocol.database import Clock, Database, utc_now
 from nightwell.protocol.driver import Effect, EffectContext, cancel, drive
 from nightwell.protocol.events import (
@@ -24,7 +25,6 @@ from nightwell.protocol.events import (
     Undone,
     UndoStarted,
 )
-from nightwell.protocol.evolve import begin, evolve, replay
 from nightwell.protocol.facts import NO_FACTS, Facts, FactValue
 from nightwell.protocol.journal import Journal, Recorded, RunSummary
 from nightwell.protocol.keeper import Hold, Keeper, keep_alive
@@ -32,8 +32,9 @@ from nightwell.protocol.lease import Lease, Leases
 from nightwell.protocol.run import Action, Do, Leftover, Phase, ProtocolViolation, Run, Undo
 from nightwell.protocol.steps import BackupMode, Mode, RestoreMode, RunKind, Site, Step
 from nightwell.protocol.tables import TABLES, ProtocolTable
-from nightwell.protocol.timeline import Outcome, StepTime, timeline
-from nightwell.protocol.verdict import remedies, verdict
+from nightwell.protocol.times import Outcome, StepTime, timeline
+from nightwell.protocol.transitions import begin, evolve, replay
+from nightwell.protocol.verdicts import remedies, verdict
 
 __all__ = [
     "NO_FACTS",
@@ -86,9 +87,11 @@ __all__ = [
     "cancel",
     "drive",
     "evolve",
+    "fence_outcome",
     "keep_alive",
     "remedies",
     "replay",
+    "request_outcome",
     "timeline",
     "utc_now",
     "verdict",

@@ -26,12 +26,12 @@ from nightwell.protocol.events import (
     Undone,
     UndoStarted,
 )
-from nightwell.protocol.evolve import unfit
 from nightwell.protocol.facts import Facts
 from nightwell.protocol.keeper import Hold
 from nightwell.protocol.run import Action, Do, Run
 from nightwell.protocol.shield import shielded
 from nightwell.protocol.steps import Step
+from nightwell.protocol.transitions import unfit
 
 _LOG = logging.getLogger(__name__)
 

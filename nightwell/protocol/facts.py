@@ -26,7 +26,7 @@ class Facts(Mapping[str, FactValue]):
     def __init__(self, values: Mapping[str, FactValue] | None = None, /, **named: FactValue) -> None:
         merged = {**(values or {}), **named}
         for name, value in merged.items():
-            if not isinstance(name, str) or not (value is None or isinstance(value, (str, int))):
+            if not isinstance(name, str) or not isinstance(value, FactValue):
                 raise TypeError(f"fact {name!r} is a {type(value).__name__}; facts are str, int, bool or None")
         self._values = MappingProxyType(merged)
 

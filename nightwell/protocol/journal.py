@@ -24,10 +24,10 @@ from nightwell.protocol.database import (
     utc_now,
 )
 from nightwell.protocol.events import Event, Opened
-from nightwell.protocol.evolve import begin, evolve, replay
 from nightwell.protocol.run import OPEN_PHASES, Phase, Run
 from nightwell.protocol.steps import RunKind, Site
 from nightwell.protocol.tables import TABLES, Tables
+from nightwell.protocol.transitions import begin, evolve, replay
 
 
 @dataclass(frozen=True, slots=True)

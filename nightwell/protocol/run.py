@@ -64,7 +64,7 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The state of one run; only :func:`nightwell.protocol.evolve.evolve` makes new ones.
+    """The state of one run; only :func:`nightwell.protocol.transitions.evolve` makes new ones.
 
     Parameters
     ----------

@@ -93,8 +93,13 @@ def _started(run: Run, event: Started) -> Run:
 
 def _finished(run: Run, event: Finished) -> Run:
     _expect_open(run, event, event.step, Phase.FORWARD)
-    run = replace(run, facts=_learn(run, event, event.step, event.facts), done=(*run.done, event.step))
-    return _settle(run, event.step, committed=run.committed or event.step is run.table.pivot)
+    return _settle(
+        run,
+        event.step,
+        facts=_learn(run, event, event.step, event.facts),
+        done=(*run.done, event.step),
+        committed=run.committed or event.step is run.table.pivot,
+    )
 
 
 def _failed(run: Run, event: Failed) -> Run:
@@ -115,17 +120,12 @@ def _give_up(run: Run, step: Step, problem: Problem) -> Run:
     """Turn back before the pivot; after it, record what is owed and go on."""
     if not run.committed:
         return _turn_back(replace(run, failure=problem))
-    run = replace(run, leftovers=(*run.leftovers, Leftover(step, step, problem)))
-    return _settle(run, step, committed=True)
+    return _settle(run, step, leftovers=(*run.leftovers, Leftover(step, step, problem)))
 
 
-def _settle(run: Run, step: Step, *, committed: bool) -> Run:
-    position = run.table.index(run.mode, step) + 1
-    return _end(replace(run, position=position, open=None, committed=committed))
-
-
-def _end(run: Run) -> Run:
-    """Close a run that has nothing left to do forward."""
+def _settle(run: Run, step: Step, **changes: Any) -> Run:
+    """Go past a step, and close the run when nothing is left to do forward."""
+    run = replace(run, position=run.table.index(run.mode, step) + 1, open=None, **changes)
     if run.next_row() is not None:
         return run
     return replace(run, phase=Phase.STUCK if run.leftovers else Phase.DONE)
@@ -179,8 +179,8 @@ def _undo_doubted(run: Run, event: Doubted) -> Run:
 def _found_committed(run: Run, event: FoundCommitted) -> Run:
     undo = _expect_undo(run, event, run.table.pivot)
     facts = _learn(run, event, undo.by, event.facts).with_({"version_id": event.version_id})
-    forward = replace(run, phase=Phase.FORWARD, facts=facts, to_undo=(), failure=None)
-    return _settle(forward, run.table.pivot, committed=True)
+    forward = {"phase": Phase.FORWARD, "facts": facts, "to_undo": (), "failure": None, "committed": True}
+    return _settle(run, run.table.pivot, **forward)
 
 
 def _shorten(run: Run) -> Run:
@@ -270,8 +270,8 @@ def unfit(run: Run, effect: Step, facts: Facts) -> str | None:
     for name, kind in run.table.records.get(effect, {}).items():
         if not isinstance(facts.get(name), kind):
             return f"{effect} must record {name!r} as {kind.__name__}"
-    for name in run.table.fixed & facts.keys():
-        if name in run.facts and run.facts[name] != facts[name]:
+    for name in facts:
+        if name in run.table.fixed and name in run.facts and run.facts[name] != facts[name]:
             return f"{name!r} was recorded as {run.facts[name]!r} and cannot become {facts[name]!r}"
     return None
 

@@ -57,7 +57,7 @@ def _work(run: Run) -> str:
         )
     why = "cancelled" if run.failure is None else f"failed ({run.failure.found})"
     if run.spoiled:
-        return f"{why}; volume {run.volume} is PARTLY OVERWRITTEN and must not be used before another restore"
+        return f"{why}; volume {run.volume} MAY BE PARTLY OVERWRITTEN: do not use it before another restore"
     return f"{why}; no version was made" if backup else f"{why}; volume {run.volume} was not written"
 
 

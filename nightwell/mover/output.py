@@ -1,0 +1,46 @@
+"""Standard output as the row of events, kept clean of everything else."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+
+from nightwell.mover.events import Event, Phase, Progressed, encode_event
+from nightwell.store.ports import Progress, ProgressCallback
+
+_PROGRESS_INTERVAL_S = 0.25
+
+
+class EventOutput:
+    """Writes events. Thread-safe.
+
+    Whatever a library prints to standard output goes to standard error from here on.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor = os.dup(1)
+        os.dup2(2, 1)
+        self._lock = threading.Lock()
+
+    def tell(self, event: Event) -> None:
+        """Write one event. When nobody listens any more, that is for the lifeline to notice."""
+        line = memoryview(encode_event(event))
+        with self._lock, suppress(BrokenPipeError):
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+
+    def progress(self, phase: Phase, block_bytes: int) -> ProgressCallback:
+        """Return what tells how far a pass is, at most four times a second."""
+        next_s = 0.0
+
+        def report(progress: Progress) -> None:
+            nonlocal next_s
+            now_s = time.monotonic()
+            if now_s >= next_s:
+                next_s = now_s + _PROGRESS_INTERVAL_S
+                done, total = progress.blocks_done * block_bytes, progress.blocks_total * block_bytes
+                self.tell(Progressed(phase, done, total))
+
+        return report

@@ -1,0 +1,159 @@
+"""Raw scans to cubes: depth x m/z for each stream, baseline and blank removed, with the variance of every mean.
+
+What cannot be known is NaN and flagged, never zero: a bin without scans, an m/z that was not measured or was
+saturated. Two passes over the scans, in blocks: the first gathers blanks and the internal standard, the second adds up
+the samples; memory is that of the cubes and of one block, however many scans there are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from nightwell.errors import InputError
+from nightwell.wells.baseline import remove_baseline
+from nightwell.wells.container import make_cube, make_dataset
+from nightwell.wells.contract import CUBE, FLAGS, Origin
+from nightwell.wells.corrections import Corrections, CubeSettings, RawScans, learn, raw_scans, samples_of, scaled
+from nightwell.wells.depth_bins import DepthBins, bin_of, regular_bins
+from nightwell.wells.lag import Registration, register_scans
+from nightwell.wells.streams import ScanKind, Stream
+
+__all__ = ["CubeSettings", "build_cube"]
+
+Floats = NDArray[np.float64]
+
+_SATURATION = 0.999
+
+
+def build_cube(
+    tree: xr.DataTree, settings: CubeSettings | None = None, *, registration: Registration | None = None
+) -> xr.DataTree:
+    """Make the cubes of a well.
+
+    Parameters
+    ----------
+    tree
+        Raw scans; arrays may be dask's or not yet read.
+    settings
+        How.
+    registration
+        Depth of each scan; by default :func:`~nightwell.wells.lag.register_scans`.
+
+    Returns
+    -------
+    xarray.DataTree
+        One group per stream that has samples with a depth, as in the contract.
+
+    Raises
+    ------
+    InputError
+        No scan has a depth, or depth registration is refused.
+    """
+    settings = settings or CubeSettings()
+    origin = Origin.of(tree)
+    scans = raw_scans(tree, registration or register_scans(tree), origin)
+    bins = _bins(scans, settings)
+    if not bins:
+        raise InputError(
+            "raw scans",
+            expected="samples with a depth in at least one stream",
+            found=f"{scans.time_s.size} scans, none of them a sample that can be placed",
+            cause="only blanks and standards, or the drilling series ends before the first gas arrives",
+            next_step="import the drilling parameters of the same interval, or scans with sample_depth",
+        )
+    correction = learn(scans, settings, origin.instrument)
+    _add_up(scans, bins, correction, settings)
+    streams = {stream: _dataset(stream, bins[stream], scans, correction, settings) for stream in bins}
+    return make_cube(origin, streams, {"step_m": settings.step_m})
+
+
+def _bins(scans: RawScans, settings: CubeSettings) -> dict[Stream, DepthBins]:
+    bins: dict[Stream, DepthBins] = {}
+    for stream in Stream:
+        depth = scans.registration.depth_m[samples_of(scans, stream)]
+        if depth.size:
+            middles = np.unique(depth) if stream.discrete else regular_bins(depth, settings.step_m)
+            bins[stream] = DepthBins.empty(middles, scans.mz.size)
+    return bins
+
+
+def _add_up(scans: RawScans, bins: dict[Stream, DepthBins], correction: Corrections, settings: CubeSettings) -> None:
+    """Add every sample, corrected, to its bin: the second pass."""
+    for block, intensity in scans.blocks(settings.block_rows):
+        saturated = intensity >= _SATURATION * scans.full_scale_a
+        intensity[saturated] = np.nan
+        remove_baseline(intensity, correction.columns)
+        for stream, stream_bins in bins.items():
+            chosen = np.flatnonzero(samples_of(scans, stream)[block])
+            if chosen.size == 0:
+                continue
+            rows = chosen + block.start
+            at = bin_of(scans.registration.depth_m[rows], stream_bins.depth_m)
+            current, variance = scaled(
+                intensity[chosen], correction.noise, correction.gain[rows], correction.gain_variance[rows]
+            )
+            blank, shared, missing = _blank_for(stream, scans, rows, correction)
+            stream_bins.add(at, current - blank, variance, shared, scans.registration.depth_error_m[rows])
+            stream_bins.mark(at[missing], FLAGS.index("no_blank"))
+            stream_bins.mark(at[saturated[chosen].any(axis=1)], FLAGS.index("saturated"))
+    for stream, stream_bins in bins.items():
+        _mark_circulation(scans, stream, stream_bins)
+
+
+def _blank_for(
+    stream: Stream, scans: RawScans, rows: NDArray[np.intp], correction: Corrections
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Return the blank of each sample scan, its variance, and where there is none (then nothing is subtracted)."""
+    shape = (rows.size, scans.mz.size)
+    missing = np.ones(rows.size, dtype=bool)
+    if stream is Stream.CUTTINGS_CRUSH:
+        if correction.backgrounds is None:
+            return np.zeros(shape), np.zeros(shape), missing
+        depth = scans.registration.depth_m[rows]
+        at = bin_of(depth, correction.backgrounds.depth_m)
+        missing = ~np.isclose(correction.backgrounds.depth_m[at], depth, atol=1e-6)
+        blank = np.where(missing[:, None], 0.0, correction.backgrounds.intensity[at])
+        return blank, np.where(missing[:, None], 0.0, correction.backgrounds.variance[at]), missing
+    if stream not in correction.blanks:
+        return np.zeros(shape), np.zeros(shape), missing
+    blank, variance = correction.blanks[stream].at(scans.time_s[rows])
+    return blank, variance, ~missing
+
+
+def _mark_circulation(scans: RawScans, stream: Stream, bins: DepthBins) -> None:
+    found = scans.registration
+    mine = (scans.stream == stream.code) & (scans.kind == ScanKind.SAMPLE.code) & ~np.isnan(found.depth_m)
+    for state, name in ((found.no_circulation, "no_circulation"), (found.off_bottom, "off_bottom")):
+        rows = mine & state
+        if rows.any():
+            bins.mark(bin_of(found.depth_m[rows], bins.depth_m), FLAGS.index(name))
+    bins.mark(np.flatnonzero(bins.scans == 0), FLAGS.index("no_scans"))
+
+
+def _dataset(
+    stream: Stream, bins: DepthBins, scans: RawScans, correction: Corrections, settings: CubeSettings
+) -> xr.Dataset:
+    mean, variance, error = bins.means()
+    values = {
+        "intensity": mean,
+        "variance": variance,
+        "depth": bins.depth_m,
+        "mz": scans.mz,
+        "scan_count": bins.scans,
+        "depth_error": error,
+        "flag": bins.flag,
+    }
+    used = [str(int(scans.mz[column])) for column in correction.columns]
+    scaled = stream in settings.internal_standard_streams and settings.internal_standard_mz in scans.mz
+    if stream is Stream.CUTTINGS_CRUSH:
+        blank = "cuttings_background of the same sample" if correction.backgrounds is not None else "none"
+    else:
+        blank = "bracketing blanks, linear in time" if stream in correction.blanks else "none"
+    attributes = {
+        "baseline": f"mean of m/z {', '.join(used)}" if used else "none",
+        "blank": blank,
+        "internal_standard": f"m/z {settings.internal_standard_mz}" if scaled else "none",
+    }
+    return make_dataset(CUBE, values, attributes)

@@ -107,6 +107,7 @@ class NbdClient:
 
     def read(self, offset_bytes: int, length_bytes: int) -> bytes:
         """Return a piece of the export; :meth:`read_into` spares the copy."""
+        self._check_range(offset_bytes, length_bytes)
         buffer = bytearray(length_bytes)
         self.read_into(offset_bytes, memoryview(buffer))
         return bytes(buffer)

@@ -26,6 +26,7 @@ __all__ = ["Backend", "ExportTable", "NbdServer"]
 _log = logging.getLogger(__name__)
 
 _BACKLOG = 64
+_EXHAUSTED_PAUSE_S = 0.1
 _UNACKNOWLEDGED_S = 120.0  # a reader that only pauses for a while must not be cut
 
 
@@ -138,6 +139,8 @@ class NbdServer:
             sock, _ = listener.accept()
         except OSError as error:  # the client is gone again, or we are out of descriptors: go on with the others
             _log.debug("NBD accept failed: %s", error)
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                time.sleep(_EXHAUSTED_PAUSE_S)  # the client still waits in the queue: do not spin on it
             return
         try:
             stream = Stream(sock, timeout_s=None, unacknowledged_s=_UNACKNOWLEDGED_S)
@@ -149,7 +152,12 @@ class NbdServer:
             _log.warning("NBD connection refused: %d are open", self._max_connections)
             stream.close()
             return
-        threading.Thread(target=connection.run, name="nbd-connection", daemon=True).start()
+        try:
+            threading.Thread(target=connection.run, name="nbd-connection", daemon=True).start()
+        except RuntimeError:  # no more threads; those who are served must stay so
+            _log.warning("NBD connection refused: no thread for it")
+            stream.close()
+            self._registry.remove(connection)
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:

@@ -14,6 +14,7 @@ _PUNCH_HOLE = 0x02
 _ZERO_RANGE = 0x10
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV})
 _ZEROES = bytes(1 << 20)
+_TOO_SHORT = "the file is shorter than the export"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)  # Python offers no modes
@@ -39,7 +40,7 @@ def read_all(descriptor: int, offset_bytes: int, length_bytes: int) -> bytes:
     while missing:
         part = os.pread(descriptor, missing, offset_bytes + length_bytes - missing)
         if not part:
-            raise OSError(errno.EIO, "the file is shorter than the export")
+            raise OSError(errno.EIO, _TOO_SHORT)
         parts.append(part)
         missing -= len(part)
     return b"".join(parts)
@@ -65,8 +66,13 @@ def zero_range(descriptor: int, offset_bytes: int, length_bytes: int, *, may_pun
 
 
 def file_extents(descriptor: int, offset_bytes: int, length_bytes: int) -> Iterator[Extent]:
-    """Yield the allocation of a range of a file: data has flags 0, a hole ``HOLE | ZERO``."""
+    """Yield the allocation of a range of a file: data has flags 0, a hole ``HOLE | ZERO``.
+
+    OSError(EIO) when the file is shorter: what is missing must never pass for a hole.
+    """
     position, end = offset_bytes, offset_bytes + length_bytes
+    if os.fstat(descriptor).st_size < end:
+        raise OSError(errno.EIO, _TOO_SHORT)
     while position < end:
         data = min(_seek(descriptor, position, os.SEEK_DATA, end), end)
         if data > position:

@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 _MAX_EXTENTS = 8192
 _FIRST_BUFFER_BYTES = 256 << 10
+_MOST_KEPT_BYTES = 8 << 20  # per connection, while it is idle
 _MAX_MESSAGE_BYTES = 4096
 
 _KNOWN_FLAGS = {
@@ -93,9 +94,12 @@ class Transmission:
         if length_bytes > wire.MAX_PAYLOAD_BYTES:
             self._stream.drain(length_bytes)
             raise _invalid(f"a payload of {length_bytes} bytes, more than {wire.MAX_PAYLOAD_BYTES}")
-        if length_bytes > len(self._buffer):
-            self._buffer = memoryview(bytearray(length_bytes))
-        payload = self._buffer[:length_bytes]
+        buffer = self._buffer
+        if length_bytes > len(buffer):
+            buffer = memoryview(bytearray(length_bytes))
+            if length_bytes <= _MOST_KEPT_BYTES:
+                self._buffer = buffer
+        payload = buffer[:length_bytes]
         self._stream.receive_into(payload)
         return payload
 

@@ -65,6 +65,10 @@ def parse_url(url: str) -> ExportUrl:
         return ExportUrl(export, socket_path=_socket_path(url, parts.netloc, parts.query), secure=secure)
     if not parts.hostname:
         raise _wrong(url, "no host")
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError as error:
+        raise _wrong(url, f"the host {parts.hostname!r}, which no name server can know") from error
     if port == 0:
         raise _wrong(url, "port 0")
     if parts.query:

@@ -132,14 +132,14 @@ def test_a_read_only_export_refuses_changes_with_eperm(serve: Serve, tmp_path: P
         assert client.read(0, 5) == b"still"
 
 
-@pytest.mark.parametrize(("offset", "length"), [(0, 101), (100, 1), (-1, 1), (1 << 70, 1)])
+@pytest.mark.parametrize(("offset", "length"), [(0, 101), (100, 1), (-1, 1), (1 << 70, 1), (0, -1)])
 def test_a_range_outside_the_export_is_refused_before_it_is_sent(serve: Serve, offset: int, length: int) -> None:
     with NbdClient.connect(serve(MemoryExports(v=MemoryBackend(100))).url("v")) as client:
         with pytest.raises(RequestError, match="100 bytes") as caught:
             client.read(offset, length)
         assert caught.value.errno == errno.EINVAL
         with pytest.raises(RequestError):
-            client.write(offset, bytes(length))
+            client.zero(offset, length)
 
 
 def test_a_file_cut_shorter_under_the_server_ends_in_an_error_and_never_in_wrong_bytes(
@@ -151,6 +151,10 @@ def test_a_file_cut_shorter_under_the_server_ends_in_an_error_and_never_in_wrong
         os.truncate(path, 100)
         with pytest.raises(UnreachableError):
             client.read(0, 8192)
+    with NbdClient.connect(serve(Files(tmp_path)).url("v"), contexts=[ALLOCATION]) as client:
+        os.truncate(path, 10)
+        with pytest.raises(RequestError, match="shorter"):
+            list(client.extents(ALLOCATION))
 
 
 def test_an_unknown_export_is_not_found(serve: Serve) -> None:
@@ -216,6 +220,19 @@ def test_a_request_without_an_answer_is_unreachable_after_the_timeout_and_the_cl
     with pytest.raises(UnreachableError, match="in time"):
         client.write(0, b"x")
     client.close()
+
+
+def test_a_server_that_does_not_take_what_is_written_is_unreachable_after_the_timeout(serve: Serve) -> None:
+    class Deaf(StuckBackend):
+        def write(self, offset_bytes: int, data: memoryview, *, fua: bool) -> None:
+            assert self.release.wait(30)
+
+    backend = Deaf()
+    backend.size_bytes = 256 << 20
+    client = NbdClient.connect(serve(MemoryExports(v=backend)).url("v"), timeout_s=0.2)
+    with pytest.raises(UnreachableError, match="in time"):
+        client.write(0, bytes(128 << 20))
+    backend.release.set()
 
 
 def test_a_connection_cut_between_requests_is_unreachable(serve: Serve) -> None:

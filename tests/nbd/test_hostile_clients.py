@@ -135,6 +135,20 @@ def test_more_connections_than_allowed_are_closed_at_once() -> None:
         server.stop()
 
 
+def test_when_no_thread_can_be_started_the_client_is_refused_and_the_server_stays(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    served = serve(MemoryExports(v=MemoryBackend(4096)))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(UnreachableError):
+            NbdClient.connect(served.url("v"))
+    assert serves(served)
+
+
 def _connects(served: Served) -> bool:
     try:
         return serves(served)

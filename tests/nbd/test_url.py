@@ -52,6 +52,7 @@ def test_a_unix_url_comes_back_as_it_was(name: str, path: str) -> None:
         ("http://h/x", "'http'"),
         ("nbd:///x", "no host"),
         ("nbd://h:0/x", "port 0"),
+        ("nbd://a..b/x", "'a..b'"),
         ("nbd://h:70000/x", "range"),
         ("nbd://h:port/x", "port"),
         ("nbd://[::1/x", "IPv6"),

@@ -10,10 +10,9 @@ from pathlib import Path
 import lasio
 import numpy as np
 import pandas as pd
-from blake3 import blake3
 from numpy.typing import NDArray
 
-from nightwell.errors import InputError, NotFoundError
+from nightwell.errors import InputError
 from nightwell.wells.channels import (
     Channel,
     ChannelKind,
@@ -24,13 +23,12 @@ from nightwell.wells.channels import (
     recognise,
     require,
 )
+from nightwell.wells.delimited import numbers_of, read_text, rows_text, split_table, times_of
 from nightwell.wells.import_report import ColumnReport, ImportReport, UnknownColumn
 from nightwell.wells.units import convert
 
 #: Numbers that stand for "no value" in the logs of the industry.
 NULLS = (-999.25, -999.0, -9999.0, -9999.25, -99999.0)
-
-_NULL_TEXTS = {"", "nan", "null", "none", "n/a", "na", "-"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +78,8 @@ def read_log(path: Path, required: Iterable[str], *, required_in_time: Iterable[
     InputError
         No rows, missing columns, an unknown unit, or text where a number should stand.
     """
-    content = _content(path)
-    columns = _from_las(path, content) if path.suffix.lower() == ".las" else _from_csv(path, content)
+    text, digest = read_text(path)
+    columns = _from_las(path, text) if path.suffix.lower() == ".las" else _from_csv(path, text)
     found = recognise(columns.headers)
     if "time" in found and required_in_time is not None:
         required = required_in_time
@@ -98,9 +96,9 @@ def read_log(path: Path, required: Iterable[str], *, required_in_time: Iterable[
             continue
         channel = known_channels()[name]
         if channel.kind is ChannelKind.TIME:
-            times = _times(columns.texts.iloc[:, position], header, path)
+            times = times_of(columns.texts.iloc[:, position], subject=f"column '{header.text}' of {path.name}")
             continue
-        values = _numbers(columns.texts.iloc[:, position], header, path)
+        values = numbers_of(columns.texts.iloc[:, position], subject=f"column '{header.text}' of {path.name}")
         values, report = _clean(values, header, channel)
         channels[name] = values
         reports.append(report)
@@ -108,7 +106,6 @@ def read_log(path: Path, required: Iterable[str], *, required_in_time: Iterable[
             zeros[name] = values == 0.0
     known = {header.text for header in found.values()}
     unknown = [UnknownColumn(one.text, nearest_names(one.name)) for one in columns.headers if one.text not in known]
-    digest = blake3(content).hexdigest()
     report_all = ImportReport(path.name, digest, len(columns.texts), tuple(reports), tuple(unknown))
     return LogFile(channels, zeros, times, report_all)
 
@@ -123,54 +120,20 @@ def check_depth(depth: NDArray[np.float64], *, source: str) -> None:
     """
     missing = np.flatnonzero(np.isnan(depth))
     if missing.size:
-        raise _bad_depth(source, "a depth in every row", f"none in {_rows(missing)}", "rows were padded or cut")
+        raise _bad_depth(source, "a depth in every row", f"none in {rows_text(missing)}", "rows were padded or cut")
     broken = np.flatnonzero(np.diff(depth) <= 0) + 1
     if broken.size:
         first = int(broken[0])
         raise _bad_depth(
             source,
             "depth that increases from row to row",
-            f"{depth[first]:g} m after {depth[first - 1]:g} m; {_rows(broken)}",
+            f"{depth[first]:g} m after {depth[first - 1]:g} m; {rows_text(broken)}",
             "two runs were joined, rows doubled, or the log was recorded while pulling out",
         )
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise NotFoundError(
-            f"file {path}",
-            expected="a CSV or LAS log",
-            found="no such file",
-            cause="the path is misspelt",
-            next_step="name an existing file",
-        ) from error
-
-
-def _decode(content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")  # older logging software; it never fails
-
-
-def _from_csv(path: Path, content: bytes) -> _Columns:
-    text = _decode(content)
-    first_line = text.partition("\n")[0]
-    separator = max(",;\t", key=first_line.count)
-    try:
-        table = pd.read_csv(
-            StringIO(text), sep=separator, dtype=str, header=None, keep_default_na=False, skip_blank_lines=True
-        )
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise InputError(
-            f"log {path.name}",
-            expected="a header line and rows with as many columns",
-            found=str(error).strip() or "no text",
-            cause="the file is empty, cut short, or not a CSV",
-            next_step="export the log again as CSV, one header line first",
-        ) from error
+def _from_csv(path: Path, text: str) -> _Columns:
+    table = split_table(text, subject=f"log {path.name}")
     units = [""] * table.shape[1]
     start = 1
     if table.shape[0] > 1 and _is_unit_line(table.iloc[1].tolist()):
@@ -185,9 +148,9 @@ def _is_unit_line(cells: list[str]) -> bool:
     return bool(filled) and not any(any(sign.isdigit() for sign in cell.replace("m3", "")) for cell in filled)
 
 
-def _from_las(path: Path, content: bytes) -> _Columns:
+def _from_las(path: Path, text: str) -> _Columns:
     try:
-        las = lasio.read(StringIO(_decode(content)))  # type: ignore[no-untyped-call]  # lasio ships no types
+        las = lasio.read(StringIO(text))  # type: ignore[no-untyped-call]  # lasio ships no types
         table = pd.DataFrame({index: curve.data for index, curve in enumerate(las.curves)})
     except Exception as error:  # lasio raises KeyError, ValueError and its own errors for damaged files
         raise InputError(
@@ -198,41 +161,6 @@ def _from_las(path: Path, content: bytes) -> _Columns:
             next_step="export the log again as LAS 2.0",
         ) from error
     return _Columns([parse_header(curve.original_mnemonic, curve.unit or "") for curve in las.curves], table)
-
-
-def _numbers(column: pd.Series[str], header: Header, path: Path) -> NDArray[np.float64]:
-    if column.dtype.kind in "fi":
-        return column.to_numpy(dtype=np.float64, copy=True)
-    texts = column.astype(str).str.strip()
-    blank = texts.str.lower().isin(_NULL_TEXTS)
-    values = pd.to_numeric(texts.mask(blank), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
-    wrong = np.flatnonzero(np.isnan(values) & ~blank.to_numpy())
-    if wrong.size:
-        raise InputError(
-            f"column '{header.text}' of {path.name}",
-            expected="numbers",
-            found=f"{texts.iloc[int(wrong[0])]!r} in {_rows(wrong)}",
-            cause="a decimal comma, or a remark among the values",
-            next_step="write numbers with a decimal point, and leave missing values empty",
-        )
-    return values
-
-
-def _times(column: pd.Series[str], header: Header, path: Path) -> NDArray[np.datetime64]:
-    texts = column.astype(str).str.strip()
-    numbers = pd.to_numeric(texts, errors="coerce")
-    try:
-        if numbers.notna().all():  # seconds since 1970
-            return (numbers.to_numpy(dtype=np.float64) * 1e9).astype("int64").astype("datetime64[ns]")
-        return pd.to_datetime(texts, utc=True).dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            f"column '{header.text}' of {path.name}",
-            expected="times as ISO 8601 (UTC) or as seconds since 1970",
-            found=str(error).splitlines()[0],
-            cause="another notation of date and time",
-            next_step="write times as 2024-05-17T12:00:00Z",
-        ) from error
 
 
 def _clean(values: NDArray[np.float64], header: Header, channel: Channel) -> tuple[NDArray[np.float64], ColumnReport]:
@@ -256,11 +184,6 @@ def _clean(values: NDArray[np.float64], header: Header, channel: Channel) -> tup
         absurd_largest=farthest,
     )
     return values, report
-
-
-def _rows(rows: NDArray[np.intp]) -> str:
-    shown = ", ".join(str(row + 1) for row in rows[:5].tolist())
-    return f"row {shown}" if rows.size == 1 else f"{rows.size} rows: {shown}{', ...' if rows.size > 5 else ''}"  # noqa: PLR2004 - as many as are shown
 
 
 def _empty(path: Path) -> InputError:

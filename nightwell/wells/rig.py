@@ -131,3 +131,41 @@ def _provenance(log: DrillingLog | None, names: Collection[str]) -> str:
         f"Drilling: {', '.join(measured)} by depth from {log.report.source}; simulated: the clock (from the rate of "
         f"penetration), connections{', ' if assumed else ''}{', '.join(assumed)}."
     )
+
+
+def series_of_record(log: DrillingLog, rig: Rig) -> DrillingSeries:
+    """Return the series of a record in time.
+
+    Parameters
+    ----------
+    log
+        A record in time. Missing values are interpolated in time; a rate of penetration that was not recorded is
+        taken from the progress of the deepest bit depth.
+    rig
+        Diameters where the record has none.
+    """
+    assert log.time is not None
+    seconds = (log.time - log.time[0]).astype(np.int64) / 1e9
+    filled = {name: _without_gaps(seconds, values) for name, values in log.channels.items() if name != "depth"}
+    bit = filled["bit_depth"]
+    rop = filled.get("rop")
+    if rop is None:
+        deepest = np.maximum.accumulate(bit)
+        rop = np.concatenate(([0.0], np.diff(deepest) / np.diff(seconds) * 3600.0))
+    size = bit.size
+    assumed = [name for name in ("hole_diameter", "pipe_diameter") if name not in filled]
+    return DrillingSeries(
+        time=log.time,
+        bit_depth=bit,
+        rop=rop,
+        flow=filled["flow"],
+        hole_diameter=filled.get("hole_diameter", np.full(size, rig.hole_diameter_m)),
+        pipe_diameter=filled.get("pipe_diameter", np.full(size, rig.pipe_diameter_m)),
+        provenance=f"Drilling record measured, from {log.report.source}"
+        + (f"; assumed: {', '.join(assumed)}." if assumed else "."),
+    )
+
+
+def _without_gaps(seconds: Floats, values: Floats) -> Floats:
+    known = ~np.isnan(values)
+    return values if known.all() or not known.any() else np.interp(seconds, seconds[known], values[known])

@@ -25,11 +25,11 @@ def backup_volume(volume: str, mode: BackupMode = BackupMode.SPLIT, keep_pair: b
             volume itself.
         keep_pair: Keep a pair that this run makes, so that the next run copies only what changed.
     """
-    site = source_of(load_settings())
-    run = site.back_up(volume, mode=mode, keep_pair=keep_pair, wrap=as_tasks)
-    if run.committed:
-        _tell(run)
-    return conclude(site, run)
+    with source_of(load_settings()) as site:
+        run = site.back_up(volume, mode=mode, keep_pair=keep_pair, wrap=as_tasks)
+        if run.committed:
+            _tell(run)
+        return conclude(site, run)
 
 
 def _tell(run: Run) -> None:

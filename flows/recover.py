@@ -33,9 +33,11 @@ def recover_runs(site: Where = Where.BOTH) -> list[str]:
     runs: list[Run] = []
     # The destination first: its truth decides whether the source goes forward or back.
     if site is not Where.SOURCE:
-        runs += destination_site(settings, wrap=as_tasks).recover()
+        with destination_site(settings, wrap=as_tasks) as there:
+            runs += there.recover()
     if site is not Where.DESTINATION:
-        runs += source_of(settings).recover(wrap=as_tasks)
+        with source_of(settings) as here:
+            runs += here.recover(wrap=as_tasks)
     lines = [f"{run.opened.site} {run.run_id}: {verdict(run)}" for run in runs]
     for line in lines:
         get_run_logger().info(line)

@@ -34,7 +34,7 @@ def carry_out_backup(request: BackupRequest) -> BackupAnswer:
     Args:
         request: What the source site asks for.
     """
-    return _answered(lambda: _site(request.volume).back_up(request))
+    return _answered(request.volume, lambda site: site.back_up(request))
 
 
 @flow(name="carry-out-restore", flow_run_name="copy {request.version_id} to {request.target}", persist_result=False)
@@ -44,7 +44,7 @@ def carry_out_restore(request: RestoreRequest) -> RestoreAnswer:
     Args:
         request: What the source site asks for.
     """
-    return _answered(lambda: _site(request.target).restore(request))
+    return _answered(request.target, lambda site: site.restore(request))
 
 
 @flow(name="fence-run", flow_run_name="fence {request.run_id}", persist_result=False)
@@ -54,7 +54,7 @@ def fence_run(request: FenceRequest) -> BackupAnswer | RestoreAnswer | None:
     Args:
         request: The run.
     """
-    return _answered(lambda: _site(request.volume).fence(request))
+    return _answered(request.volume, lambda site: site.fence(request))
 
 
 @flow(name="look-up-version", flow_run_name="look up {selector} of {volume}", persist_result=False)
@@ -65,22 +65,19 @@ def look_up_version(volume: str, selector: str = "latest") -> VersionAnswer | No
         volume: The volume.
         selector: "latest", a version's id, or the beginning of one.
     """
-    return _answered(lambda: _site(volume).look_up(volume, selector))
+    return _answered(volume, lambda site: site.look_up(volume, selector))
 
 
-def _site(subject: str) -> DestinationSite:
-    return destination_site(load_settings(), wrap=as_tasks, on_progress=CopyProgress(subject))
-
-
-def _answered(work: Callable[[], A]) -> A:
+def _answered(subject: str, work: Callable[[DestinationSite], A]) -> A:
     """Publish the answer or the error for a site that asked through the server, then return or raise it."""
     asked_from_afar = flow_run.parent_flow_run_id is None
-    try:
-        answer = work()
-    except NightwellError as error:
-        if asked_from_afar:
-            publish_answer(flow_run.id, error)
-        raise
+    with destination_site(load_settings(), wrap=as_tasks, on_progress=CopyProgress(subject)) as site:
+        try:
+            answer = work(site)
+        except NightwellError as error:
+            if asked_from_afar:
+                publish_answer(flow_run.id, error)
+            raise
     if asked_from_afar:
         publish_answer(flow_run.id, answer)
     return answer

@@ -22,5 +22,5 @@ def restore_volume(volume: str, target: str, version: str = "latest") -> State[A
         target: The volume on the source array that is overwritten. It is in no pair, and no host is attached to it.
         version: "latest", a version's id, or the beginning of one.
     """
-    site = source_of(load_settings())
-    return conclude(site, site.restore(volume, version, target, wrap=as_tasks))
+    with source_of(load_settings()) as site:
+        return conclude(site, site.restore(volume, version, target, wrap=as_tasks))

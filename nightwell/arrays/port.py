@@ -163,3 +163,7 @@ class Line(Protocol):
 
 class Array(VolumeArray, Line, Protocol):
     """A whole array: what a driver implements."""
+
+    def close(self) -> None:
+        """Give back what this client of the array holds; the array itself goes on."""
+        ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -25,9 +27,9 @@ def backup(
 ) -> None:
     """Back a volume up: copy pair, split, virtual server, store, resync."""
     display = RunDisplay(console(error=as_json))
-    site = both_sites(settings(), display)
-    run = site.back_up(volume, mode=mode, keep_pair=keep_pair, on_event=display.on_event)
-    conclude(site, run, as_json=as_json)
+    with both_sites(settings(), display) as site:
+        run = site.back_up(volume, mode=mode, keep_pair=keep_pair, on_event=display.on_event)
+        conclude(site, run, as_json=as_json)
 
 
 @command
@@ -40,15 +42,19 @@ def restore(
 ) -> None:
     """Write a version to a third volume over the same road, read it back and compare."""
     display = RunDisplay(console(error=as_json))
-    site = both_sites(settings(), display)
-    run = site.restore(volume, version, target, on_event=display.on_event)
-    conclude(site, run, as_json=as_json)
+    with both_sites(settings(), display) as site:
+        run = site.restore(volume, version, target, on_event=display.on_event)
+        conclude(site, run, as_json=as_json)
 
 
-def both_sites(chosen: Settings, display: RunDisplay) -> SourceSite:
-    """Return the source site with the destination site in this process."""
-    there = destination_site(chosen, on_event=display.on_event, on_progress=display.on_progress)
-    return source_site(chosen, there)
+@contextmanager
+def both_sites(chosen: Settings, display: RunDisplay) -> Iterator[SourceSite]:
+    """Give the source site, with the destination site in this process."""
+    with (
+        destination_site(chosen, on_event=display.on_event, on_progress=display.on_progress) as there,
+        source_site(chosen, there) as here,
+    ):
+        yield here
 
 
 def conclude(site: SourceSite, run: Run, *, as_json: bool) -> None:

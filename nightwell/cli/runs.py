@@ -61,8 +61,10 @@ def recover(*, as_json: AsJson = False) -> None:
     display = RunDisplay(console(error=as_json))
     chosen = settings()
     # The destination first: its truth decides whether the source goes forward or back.
-    recovered = destination_site(chosen, on_event=display.on_event).recover()
-    recovered += both_sites(chosen, display).recover(on_event=display.on_event)
+    with destination_site(chosen, on_event=display.on_event) as there:
+        recovered = there.recover()
+    with both_sites(chosen, display) as here:
+        recovered += here.recover(on_event=display.on_event)
     if as_json:
         print_json(
             [{"run_id": r.run_id, "site": r.opened.site, "phase": r.phase, "verdict": verdict(r)} for r in recovered]

@@ -87,7 +87,7 @@ def destination_site(
         )
 
     ledger = open_ledger(settings, "destination")
-    return DestinationSite(make_effects, ledger, location, wrap=wrap, on_event=on_event)
+    return DestinationSite(array, make_effects, ledger, location, wrap=wrap, on_event=on_event)
 
 
 def source_site(settings: Settings, destination: Destination) -> SourceSite:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
+from nightwell.arrays.port import Array
 from nightwell.errors import FencedError, NotFoundError, UnknownOutcomeError
 from nightwell.protocol import (
     BackupMode,
@@ -41,6 +43,8 @@ class DestinationSite:
 
     Parameters
     ----------
+    array
+        The array that imports volumes.
     make_effects
         Makes the effects of one request; they hold the conversation with its mover.
     ledger
@@ -53,6 +57,7 @@ class DestinationSite:
         Called after each event is journaled.
     """
 
+    array: Array
     make_effects: Callable[[], DestinationEffects]
     ledger: Ledger
     location: StoreLocation
@@ -103,6 +108,17 @@ class DestinationSite:
     def recover(self) -> tuple[Run, ...]:
         """Finish or undo every run of this site whose driver is gone."""
         return self.ledger.recover(lambda run: self.wrap(self._effects_of(run)), on_event=self.on_event)
+
+    def close(self) -> None:
+        """Give back the connections of this site."""
+        self.array.close()
+        self.ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _carry_out(self, opened: Opened) -> Run:
         run = self.ledger.journal.find(opened.run_id)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 from nightwell.protocol import BackupMode, Facts, Opened, RestoreMode, Run, RunKind, Site
 from nightwell.protocol.driver import OnEvent
@@ -121,6 +122,17 @@ class SourceSite:
     def recover(self, *, wrap: Wrap = as_they_are, on_event: OnEvent | None = None) -> tuple[Run, ...]:
         """Finish or undo every run of this site whose driver is gone."""
         return self.ledger.recover(lambda run: wrap(self._effects_of(run)), on_event=on_event)
+
+    def close(self) -> None:
+        """Give back the connections of this site; the other site has its own."""
+        self.effects.array.close()
+        self.ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _effects_of(self, run: Run) -> Effects:
         return self.effects.backup() if run.opened.kind is RunKind.BACKUP else self.effects.restore()

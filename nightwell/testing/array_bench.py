@@ -120,6 +120,7 @@ class Workbench:
         self._patience_s = patience_s
         self._random = random.Random(seed)  # noqa: S311 - test data
         self._numbers = itertools.count(1)
+        self._clients: list[NbdClient] = []
 
     def name(self, what: str = "volume") -> str:
         """Return a fresh name."""
@@ -182,8 +183,10 @@ class Workbench:
             time.sleep(_POLL_S)
 
     def open(self, export: Export, contexts: Sequence[str] = ()) -> NbdClient:
-        """Connect to an export; the clause closes it, or the withdrawal in the cleaning cuts it."""
-        return NbdClient.connect(export.url, contexts=contexts, tls=self._tls)
+        """Connect to an export; closed by the clause, or by the cleaning after it."""
+        client = NbdClient.connect(export.url, contexts=contexts, tls=self._tls)
+        self._clients.append(client)
+        return client
 
     def content(self, array: Array, volume: str) -> bytes:
         """Return all bytes of a volume, by a read-only export of its own that is withdrawn again."""
@@ -194,8 +197,10 @@ class Workbench:
         return found
 
     def clean(self, array: Array) -> tuple[str, ...]:
-        """Remove everything of ours from the array; return what could not be removed."""
+        """Close our connections and remove everything of ours from the array; return what could not be removed."""
         left: list[str] = []
+        while self._clients:
+            self._clients.pop().close()
 
         def remove(what: str, call: Callable[[], None]) -> None:
             try:

@@ -119,7 +119,7 @@ def pair_context(array: Array, work: Workbench) -> None:
     primary, client = work.filled(array)
     secondary = work.volume(array)
     client.close()
-    with work.open(array.export(primary, writable=True), [PAIR]) as served:
+    with work.open(array.export(primary, name=work.name("served"), writable=True), [PAIR]) as served:
         expect(PAIR in served.contexts, "the export of P does not offer the context")
 
         def look(state: PairState) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Sequence
 
 from nightwell.nbd.client import NbdClient
 
 BLOCK_BYTES = 4096
+_GOLDEN = 0x9E3779B97F4A7C15  # scatters consecutive numbers
+_WORD = (1 << 64) - 1
 
 
 class SequenceWriter:
@@ -39,6 +40,12 @@ class SequenceWriter:
         self._stop.set()
         self._thread.join()
 
+    def has_written(self, number: int) -> bool:
+        """Return whether this write was answered; raise what the writer met, if it met an error."""
+        if self.failed is not None:
+            raise self.failed
+        return self.written >= number
+
     def mismatches(self, contents: Sequence[bytes]) -> int:
         """Return how many blocks differ from the prefix that these copies' newest write asks for.
 
@@ -54,8 +61,8 @@ class SequenceWriter:
         return sum(data != _stamp(expected.get(place, 0)) for place, data in found.items())
 
     def _place(self, number: int) -> tuple[int, int]:
-        chooser = random.Random(number)  # noqa: S311 - the same place for the same number, nothing secret
-        return chooser.randrange(len(self._clients)), chooser.randrange(self._blocks)
+        mixed = number * _GOLDEN & _WORD
+        return (mixed >> 40) % len(self._clients), (mixed >> 20) % self._blocks
 
     def _run(self) -> None:
         try:

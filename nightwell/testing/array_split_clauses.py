@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from nightwell.arrays.port import Array, PairState
 from nightwell.errors import ConflictError
 from nightwell.nbd.client import NbdClient
@@ -68,8 +70,7 @@ def group_split(array: Array, work: Workbench) -> None:
     writer = SequenceWriter(clients, blocks)
     try:
         for _ in range(_GROUP_ROUNDS):
-            reached = writer.written + 20
-            work.until(lambda reached=reached: writer.written >= reached, "the writer stands still")  # type: ignore[misc]
+            work.until(partial(writer.has_written, writer.written + 20), "the writer stands still")
             array.split(primaries)
             contents = [work.content(array, secondary) for secondary in secondaries]
             wrong = writer.mismatches(contents)

@@ -6,7 +6,8 @@ import os
 import queue
 import threading
 import time
-from typing import BinaryIO
+from collections.abc import Callable
+from typing import IO
 
 from nightwell.errors import InputError, NightwellError
 from nightwell.store.ports import StoppedError
@@ -30,6 +31,8 @@ class Lifeline:
     ----------
     stream
         Standard input, in bytes.
+    end
+        Ends the process at once with an exit status, whatever it is doing.
 
     Attributes
     ----------
@@ -37,8 +40,9 @@ class Lifeline:
         Set when the other end lets go.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: IO[bytes], *, end: Callable[[int], object] = os._exit) -> None:
         self.stop = threading.Event()
+        self._end = end
         self._stream = stream
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         self._leave_given = threading.Event()
@@ -74,7 +78,7 @@ class Lifeline:
         self.stop.set()
         time.sleep(COMMIT_GRACE_S if self.leave_given else GRACE_S)
         # Still here: a library waits for a server. Nothing that was not committed is worth waiting for.
-        os._exit(EXIT_COMMIT_ABANDONED if self.leave_given else EXIT_LIFELINE_CLOSED)
+        self._end(EXIT_COMMIT_ABANDONED if self.leave_given else EXIT_LIFELINE_CLOSED)
 
     def _next(self) -> bytes:
         line = self._lines.get()

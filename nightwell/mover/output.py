@@ -16,13 +16,22 @@ _PROGRESS_INTERVAL_S = 0.25
 class EventOutput:
     """Writes events. Thread-safe.
 
-    Whatever a library prints to standard output goes to standard error from here on.
+    Parameters
+    ----------
+    descriptor
+        An open file descriptor to write to; it stays open.
     """
 
-    def __init__(self) -> None:
-        self._descriptor = os.dup(1)
-        os.dup2(2, 1)
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._lock = threading.Lock()
+
+    @classmethod
+    def take_over_stdout(cls) -> EventOutput:
+        """Return the output to standard output; what libraries print there goes to standard error from here on."""
+        descriptor = os.dup(1)
+        os.dup2(2, 1)
+        return cls(descriptor)
 
     def tell(self, event: Event) -> None:
         """Write one event. When nobody listens any more, that is for the lifeline to notice."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import MutableMapping
 
 from nightwell.errors import NightwellError, SettingsError
 from nightwell.mover.events import failed
@@ -23,11 +24,14 @@ EXIT_FAILED = 1
 
 
 def main() -> int:
-    """Do one job and return the exit status."""
-    output = EventOutput()
-    lifeline = Lifeline(sys.stdin.buffer)
+    """Do the job on standard input, and return the exit status."""
+    return run(Lifeline(sys.stdin.buffer), EventOutput.take_over_stdout(), os.environ)
+
+
+def run(lifeline: Lifeline, output: EventOutput, environment: MutableMapping[str, str]) -> int:
+    """Do one job and return the exit status; the credentials are taken out of the environment."""
     try:
-        _work(lifeline, output)
+        _work(lifeline, output, environment)
     except NightwellError as error:
         output.tell(failed(error))
         return EXIT_LIFELINE_CLOSED if ended_by_lifeline(error, lifeline) else EXIT_FAILED
@@ -38,9 +42,9 @@ def main() -> int:
     return 0
 
 
-def _work(lifeline: Lifeline, output: EventOutput) -> None:
+def _work(lifeline: Lifeline, output: EventOutput, environment: MutableMapping[str, str]) -> None:
     job = decode_job(lifeline.read_job())
-    with BackupStore.open(_location(job.store)) as store:
+    with BackupStore.open(_location(job.store, environment)) as store:
         mover = Mover(store, lifeline, output)
         if isinstance(job, BackupJob):
             mover.back_up(job)
@@ -48,19 +52,19 @@ def _work(lifeline: Lifeline, output: EventOutput) -> None:
             mover.restore(job)
 
 
-def _location(address: StoreAddress) -> StoreLocation:
+def _location(address: StoreAddress, environment: MutableMapping[str, str]) -> StoreLocation:
     return StoreLocation(
         endpoint_url=address.endpoint_url,
         bucket=address.bucket,
         prefix=address.prefix,
         region=address.region,
-        access_key=_credential(ACCESS_KEY_VARIABLE),
-        secret_key=_credential(SECRET_KEY_VARIABLE),
+        access_key=_credential(environment, ACCESS_KEY_VARIABLE),
+        secret_key=_credential(environment, SECRET_KEY_VARIABLE),
     )
 
 
-def _credential(variable: str) -> str:
-    value = os.environ.pop(variable, "")  # no library needs to find it there
+def _credential(environment: MutableMapping[str, str], variable: str) -> str:
+    value = environment.pop(variable, "")  # no library needs to find it there
     if not value:
         raise SettingsError(
             f"environment variable {variable}",

@@ -17,12 +17,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from contenders import ROOT, Benji, Contender, Nightwell, NotAvailableError, Restic
 from metering import Command, Measurement, measure
 from object_server import Bucket, ObjectServer
 from results import Row, Run, describe_machine, table, write_json, write_page
+from road import Road
 from volume_image import Change, change_in_runs, change_scattered, make_image, write_changes
 
 import nightwell
@@ -55,7 +57,7 @@ class Bench:
     def run(self, contenders: Sequence[Contender]) -> list[Row]:
         """Measure every case for every tool."""
         for one in contenders:
-            one.prepare()
+            one.prepare(self.image)
         states: list[tuple[str, Callable[[], list[Change]]]] = [
             ("full", list),
             ("1 % in runs", lambda: change_in_runs(self.image, seed=11)),
@@ -64,9 +66,11 @@ class Bench:
         ]
         for state, (case, change) in enumerate(states):
             changes = self.folder / f"changes-{state}.json"
-            write_changes(changes, change())
+            written = change()
+            write_changes(changes, written)
             self._read_once()
             for one in contenders:
+                one.follow(self.image, written)
                 self._measure(case, one, one.backup(self.image, state, changes if state else None))
         for one in contenders:
             target = self.folder / "restored" / "volume"
@@ -76,9 +80,10 @@ class Bench:
 
     def _measure(self, case: str, one: Contender, command: Command, target: Path | None = None) -> None:
         before = one.bucket.stored_bytes()
-        done = measure(command, server_pid=self.server.pid, log=self.folder / "errors.log")
+        done = measure(command, server_pid=self.server.pid, log=self.folder / "errors.log", other_pids=one.part_pids)
         verified = None
         if target is not None:
+            one.collect(target)
             verified = subprocess.run(["cmp", "--silent", str(self.image), str(target)], check=False).returncode == 0
             target.unlink()
         row = _row(case, one, done, stored_bytes=one.bucket.stored_bytes() - before, verified=verified)
@@ -106,11 +111,14 @@ def _row(case: str, one: Contender, done: Measurement, *, stored_bytes: int, ver
     )
 
 
-def contenders(server: ObjectServer, folder: Path, *, smoke: bool) -> tuple[list[Contender], dict[str, str]]:
+def contenders(
+    server: ObjectServer, folder: Path, parts: ExitStack, *, smoke: bool
+) -> tuple[list[Contender], dict[str, str]]:
     """Return the tools that this machine can run, and why not the others."""
     makers: list[tuple[str, Callable[[Bucket], Contender]]] = [
         ("nightwell-digests", Nightwell),
         ("nightwell-hints", lambda bucket: Nightwell(bucket, change_list=True)),
+        ("nightwell-road", lambda bucket: Road(bucket, folder, parts)),
         ("restic", lambda bucket: Restic(bucket, folder)),
     ]
     if not smoke:
@@ -143,11 +151,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with (
         tempfile.TemporaryDirectory(prefix="run-", dir=options.out) as scratch,
         ObjectServer(Path(scratch) / "server") as server,
+        ExitStack() as parts,
     ):
         folder = Path(scratch)
-        found, absent = contenders(server, folder, smoke=options.smoke)
+        absent: dict[str, str] = {}
         if options.sweep:
-            found, absent = sweep(server), {}
+            found = sweep(server)
+        else:
+            found, absent = contenders(server, folder, parts, smoke=options.smoke)
         print(f"{options.size >> 20} MiB, {', '.join(one.name for one in found)}", file=sys.stderr)
         rows = Bench(folder, server, options.size).run(found)
     run = Run(
@@ -167,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = "sweep" if options.sweep else "backup"
     write_json(options.out / f"{name}-{run.when[:16].replace(' ', 'T').replace(':', '')}.json", run)
     if options.page:
-        write_page(options.page, run)
+        write_page(options.page, run, kind="sweep" if options.sweep else "figures")
     return 0 if all(row.verified is not False for row in rows) else 1
 
 

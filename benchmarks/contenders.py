@@ -14,7 +14,7 @@ from typing import Protocol
 from metering import Command
 from nightwell_worker import Job
 from object_server import ACCESS_KEY, REGION, SECRET_KEY, Bucket
-from volume_image import read_changes
+from volume_image import Change, read_changes
 
 from nightwell.programs import find_program
 
@@ -34,9 +34,14 @@ class Contender(Protocol):
 
     name: str
     bucket: Bucket
+    part_pids: tuple[int, ...]  # processes beside the measured one, whose CPU seconds are counted
 
-    def prepare(self) -> None:
+    def prepare(self, image: Path) -> None:
         """Make its repository."""
+        ...
+
+    def follow(self, image: Path, changes: list[Change]) -> None:
+        """Bring its own copy of the volume, if it has one, to the image's state; not measured."""
         ...
 
     def backup(self, image: Path, state: int, changes: Path | None) -> Command:
@@ -47,8 +52,24 @@ class Contender(Protocol):
         """Return the command that restores the newest backup as ``target``."""
         ...
 
+    def collect(self, target: Path) -> None:
+        """Make ``target`` hold what was restored, if the command did not; not measured."""
+        ...
 
-class Nightwell:
+
+class ReadsImage:
+    """A tool that reads the image and writes the target itself."""
+
+    part_pids: tuple[int, ...] = ()
+
+    def follow(self, image: Path, changes: list[Change]) -> None:
+        """Do nothing: the image is what it reads."""
+
+    def collect(self, target: Path) -> None:
+        """Do nothing: it wrote the target."""
+
+
+class Nightwell(ReadsImage):
     """This project's block pipeline; with or without the array's change list."""
 
     def __init__(
@@ -59,7 +80,7 @@ class Nightwell:
         self._change_list = change_list
         self._block_bytes = block_bytes
 
-    def prepare(self) -> None:
+    def prepare(self, image: Path) -> None:  # noqa: ARG002  any size will do
         """Make the store; that the server's conditional writes hold is proved here, once."""
         _run(self._command(Job("create", "", {})))
 
@@ -77,7 +98,7 @@ class Nightwell:
         return Command([sys.executable, str(HERE / "nightwell_worker.py"), json.dumps(dataclasses.asdict(job))])
 
 
-class Restic:
+class Restic(ReadsImage):
     """restic: content-defined chunks, zstd, encryption (it has no other way)."""
 
     name = "restic"
@@ -97,7 +118,7 @@ class Restic:
             "RESTIC_CACHE_DIR": str(folder / "restic-cache"),
         }
 
-    def prepare(self) -> None:
+    def prepare(self, image: Path) -> None:  # noqa: ARG002  any size will do
         """Make the repository, of the format that compresses."""
         _run(self._command("init", "--repository-version", "2"))
 
@@ -114,7 +135,7 @@ class Restic:
         return Command([self._program, *words], self._environment)
 
 
-class Benji:
+class Benji(ReadsImage):
     """benji: fixed blocks of 4 MiB, zstd at nightwell's level, no encryption; takes a change list as RBD hints."""
 
     def __init__(self, bucket: Bucket, folder: Path, *, change_list: bool = False) -> None:
@@ -126,7 +147,7 @@ class Benji:
         self._change_list = change_list
         self._state = 0
 
-    def prepare(self) -> None:
+    def prepare(self, image: Path) -> None:  # noqa: ARG002  any size will do
         """Write the configuration and make the database."""
         (self._folder / "benji.yaml").write_text(json.dumps(self._configuration()))
         _run(self._command("database-init"))
@@ -160,17 +181,13 @@ class Benji:
             "activeTransforms": ["zstd"],
         }
         return {
-            "configuration": {
-                "configurationVersion": "1",
-                "databaseEngine": f"sqlite:///{self._folder}/benji.sqlite",
-                "logFile": str(self._folder / "benji.log"),
-                "defaultStorage": "s3",
-                "storages": [{"name": "s3", "module": "s3", "storageId": 1, "configuration": storage}],
-                "transforms": [
-                    {"name": "zstd", "module": "zstd", "configuration": {"level": 1}},
-                ],
-                "ios": [{"name": "file", "module": "file", "configuration": {}}],
-            }
+            "configurationVersion": "1",
+            "databaseEngine": f"sqlite:///{self._folder}/benji.sqlite",
+            "logFile": str(self._folder / "benji.log"),
+            "defaultStorage": "s3",
+            "storages": [{"name": "s3", "module": "s3", "storageId": 1, "configuration": storage}],
+            "transforms": [{"name": "zstd", "module": "zstd", "configuration": {"level": 1}}],
+            "ios": [{"name": "file", "module": "file", "configuration": {}}],
         }
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 MIB = 1 << 20
 OURS = "nightwell"
 
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+#: What stands before and after the figures in a page, by the kind of run.
+MARKS = {name: (f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in ("figures", "sweep")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +123,14 @@ def page_part(run: Run) -> str:
     )
 
 
-def write_page(page: Path, run: Run) -> None:
-    """Put a run's figures into the page, between its two marks; the words around them stay."""
-    text = page.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def write_page(page: Path, run: Run, *, kind: str = "figures") -> None:
+    """Put a run's figures into the page, between the two marks of its kind; the words around them stay."""
+    begin_mark, end_mark = MARKS[kind]
+    before, _, rest = page.read_text().partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
     if not end:
-        raise ValueError(f"{page} lacks the marks {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n\n{page_part(run)}\n{END}{after}")
+        raise ValueError(f"{page} lacks the marks {begin_mark} and {end_mark}")
+    page.write_text(f"{before}{begin_mark}\n\n{page_part(run)}\n{end_mark}{after}")
 
 
 def write_json(path: Path, run: Run) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from metering import Command, CommandFailedError, measure
-from results import BEGIN, END, Row, Run, page_part, ratios, read_json, table, write_page
+from results import MARKS, Row, Run, page_part, ratios, read_json, table, write_page
 from volume_image import MIB, Change, change_in_runs, change_scattered, make_image
 
 from nightwell.programs import find_program
@@ -112,7 +112,8 @@ def test_ratios_are_against_the_best_other_tool_of_each_figure() -> None:
 
 def test_the_page_keeps_its_words_and_takes_the_figures(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    begin_mark, end_mark = MARKS["figures"]
+    page.write_text(f"before\n{begin_mark}\nold\n{end_mark}\nafter\n")
     run = a_run([row("full", "nightwell, digests only", 5.0, MIB), row("full", "restic", 20.0, 2 * MIB)])
     write_page(page, run)
     text = page.read_text()
@@ -137,7 +138,9 @@ def test_the_whole_benchmark_runs_on_a_small_volume(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (result,) = tmp_path.glob("backup-*.json")
     run = read_json(result)
-    tools = {"nightwell, digests only", "nightwell, change list"} | ({"restic"} if find_program("restic") else set())
+    tools = {"nightwell, digests only", "nightwell, change list", "nightwell, whole road"} | (
+        {"restic"} if find_program("restic") else set()
+    )
     assert {one.contender for one in run.rows} == tools
     assert {name.split()[0] for name in run.absent} | tools >= {"restic"}
     figures = {(one.case, one.contender): one for one in run.rows}
@@ -147,4 +150,5 @@ def test_the_whole_benchmark_runs_on_a_small_volume(tmp_path: Path) -> None:
         assert figures["unchanged", tool].stored_bytes < MIB
     for tool in tools - {"restic"}:
         assert figures["1 % scattered", tool].stored_bytes < 2 * MIB
+    assert all(one.others_cpu_s > 0 for one in run.rows if one.contender == "nightwell, whole road")
     assert list(tmp_path.glob("run-*")) == []

@@ -110,7 +110,7 @@ class DestinationSettings(_Section):
 class StoreSettings(_Section):
     """The S3-compatible store that keeps the versions."""
 
-    endpoint_url: str = Field(default="", description="Address of the store; empty: AWS.")
+    endpoint_url: str = Field(default="", description="Address of the store, such as https://s3.example.org.")
     bucket: str = Field(default="nightwell", min_length=3, description="Bucket; it must exist.")
     prefix: str = Field(default="", description="Prefix of every object's name within the bucket.")
     region: str = Field(default="us-east-1", description="Region of the bucket.")
@@ -126,12 +126,6 @@ class BackupSettings(_Section):
         ge=16,
         le=16_384,
         description="Block size of a volume's first version, in KiB; empty: the default.",
-    )
-    hint_sample_fraction: float = Field(
-        default=0.01,
-        ge=0,
-        le=1,
-        description="Share of the blocks outside the array's change list that are read and checked all the same.",
     )
     lease_ttl_s: float = Field(default=60.0, gt=1, description="How long a run's lease on a volume lives unrenewed.")
 

@@ -41,7 +41,7 @@ def runs(
         print_json(run_document(run, events))
         return
     console().print(f"{run.opened.kind} of {run.volume}: {verdict(run)}")
-    rows = [
+    steps = [
         (
             f"{'undo ' if s.undo else ''}{s.step}".replace("_", " "),
             f"{s.started_at:%T}",
@@ -50,7 +50,7 @@ def runs(
         )
         for s in timeline(events)
     ]
-    print_rows(f"Run {run_id}", ("step", "began (UTC)", "seconds", "outcome"), rows, empty="nothing was done")
+    print_rows(f"Run {run_id}", ("step", "began (UTC)", "seconds", "outcome"), steps, empty="nothing was done")
     for owed in remedies(run):
         console().print(f"[bold red]to do[/] {owed}")
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import icechunk
 
+from nightwell.store.halfmade import complete_repository
 from nightwell.store.layout import packs_key, repository_key
-from nightwell.store.location import StoreLocation
+from nightwell.store.objects import Objects
 from nightwell.store.versions import Version, decode_version
 
 BRANCH = "main"
@@ -31,25 +33,17 @@ class Engine:
 
     Parameters
     ----------
-    location, volume
-        Where the store is, and whose repository this is.
+    objects, volume
+        The store's objects, and whose repository this is.
     """
 
-    def __init__(self, location: StoreLocation, volume: str) -> None:
+    def __init__(self, objects: Objects, volume: str) -> None:
         self.volume = volume
-        self._location = location
-        root = f"{location.prefix}/" if location.prefix else ""
-        self.packs_url = f"s3://{location.bucket}/{root}{packs_key(volume)}"
-        self._storage = icechunk.s3_storage(
-            bucket=location.bucket,
-            prefix=root + repository_key(volume),
-            region=location.region,
-            endpoint_url=location.endpoint_url,
-            allow_http=location.allow_http,
-            access_key_id=location.access_key,
-            secret_access_key=location.secret_key,
-            force_path_style=True,
-        )
+        self._objects = objects
+        self._location = location = objects.location
+        self._root = f"{location.prefix}/" if location.prefix else ""
+        self.packs_url = f"s3://{location.bucket}/{self._root}{packs_key(volume)}"
+        self._storage = self._storage_at(repository_key(volume))
         self._repository: Any = None
 
     def exists(self) -> bool:
@@ -64,9 +58,11 @@ class Engine:
     def create(self) -> None:
         """Open the repository, after making it if there is none; whatever a crash left half made is completed."""
         if not self.exists():
-            self._repository = icechunk.Repository.create(
-                self._storage, self._config(), self._credentials(), **_first_format()
-            )
+            try:
+                self._create_at(repository_key(self.volume))
+            except icechunk.IcechunkError:
+                if not self.exists():  # another run has not made it meanwhile; one that was killed has begun it
+                    complete_repository(self._objects, self.volume, self._create_at)
         self.open()
         saved = icechunk.Repository.fetch_config(self._storage)
         if saved is None or self.packs_url not in (saved.virtual_chunk_containers or {}):
@@ -92,14 +88,37 @@ class Engine:
             if version is not None:
                 yield version
 
+    def newest_version(self) -> Version | None:
+        """Return the newest version, or ``None``; reads the branch from the server."""
+        return next(self.versions(), None)
+
+    def version_of_run(self, run_id: str, *, back_to: Version | None = None) -> Version | None:
+        """Return the version that a run made, looking from the newest back to ``back_to``, that one included.
+
+        Each step back costs a request, so a caller that knows how far the run can have been says so.
+        """
+        for version in self.versions():
+            if version.run_id == run_id:
+                return version
+            if back_to is not None and version.snapshot_id == back_to.snapshot_id:
+                return None
+        return None
+
     def ensure_tag(self, version: Version) -> None:
         """Tag a version's snapshot; a tag that is there already is fine."""
-        if version.tag not in self.tags():
-            self._repository.create_tag(version.tag, version.snapshot_id)
+        with suppress(icechunk.IcechunkError):
+            self._repository.lookup_tag(version.tag)  # listing all tags would cost two requests for each
+            return
+        self._repository.create_tag(version.tag, version.snapshot_id)
 
     def tags(self) -> set[str]:
         """Return the tags there are."""
         return set(self._repository.list_tags())
+
+    def roots(self) -> set[str]:
+        """Return the snapshots of all versions and tags: what must stay readable."""
+        tagged = {str(self._repository.lookup_tag(tag)) for tag in self.tags()}
+        return tagged | {version.snapshot_id for version in self.versions()}
 
     def live_packs(self, snapshot_id: str) -> set[str]:
         """Return the URLs of the packs that a snapshot refers to."""
@@ -108,6 +127,22 @@ class Engine:
     def collect(self, older_than: Any) -> int:
         """Delete what no snapshot refers to inside the repository; return the bytes deleted."""
         return int(self._repository.garbage_collect(older_than).bytes_deleted)
+
+    def _storage_at(self, key: str) -> Any:
+        location = self._location
+        return icechunk.s3_storage(
+            bucket=location.bucket,
+            prefix=self._root + key,
+            region=location.region,
+            endpoint_url=location.endpoint_url,
+            allow_http=location.allow_http,
+            access_key_id=location.access_key,
+            secret_access_key=location.secret_key,
+            force_path_style=True,
+        )
+
+    def _create_at(self, key: str) -> None:
+        icechunk.Repository.create(self._storage_at(key), self._config(), self._credentials(), **_first_format())
 
     def _config(self) -> Any:
         location = self._location

@@ -57,6 +57,11 @@ def pack_key(volume: str, source: str, number: int) -> str:
     return f"{packs_key(volume)}{source}-{number}.pack"
 
 
+def scratch_key(volume: str) -> str:
+    """Return the folder in which a repository is made before it is copied to its place."""
+    return f"{volume_key(volume)}scratch/"
+
+
 def marks_key(volume: str) -> str:
     """Return the key of the document in which a collection notes what it found unreferenced."""
     return f"{volume_key(volume)}collection.json"

@@ -48,19 +48,18 @@ def publish(
     objects: Objects,
 ) -> Version:
     """Commit a session as a version and tag it; see ``VersionWriter.commit`` for what is raised."""
-    newest = next(engine.versions(), None)
-    done = _of_run(engine, draft.run_id)
+    done = engine.version_of_run(draft.run_id, back_to=parent)
     if done is not None:
         return done
-    check_fence(draft, newest)
+    check_fence(draft, engine.newest_version())
     _check_packs(draft, pack_keys, objects)
     version = _describe(draft, parent, statistics, fingerprint)
     # A commit needs a change, also when no block has changed; and the group tells a stock reader what it looks at.
     zarr.open_group(session.store, mode="a").attrs.update(
         {"volume": draft.volume, "version": version.version_id, "size_bytes": draft.size_bytes}
     )
-    _commit(engine, session, draft, version)
-    made = _of_run(engine, draft.run_id)
+    _commit(engine, session, draft, version, parent)
+    made = engine.version_of_run(draft.run_id, back_to=parent)
     if made is None:
         raise _unknown(draft, "the commit succeeded, and the branch does not show it")
     with suppress(icechunk.IcechunkError):  # the commit is the truth; the tag is completed when the volume is next read
@@ -68,7 +67,7 @@ def publish(
     return made
 
 
-def _commit(engine: Engine, session: Any, draft: VersionDraft, version: Version) -> None:
+def _commit(engine: Engine, session: Any, draft: VersionDraft, version: Version, parent: Version | None) -> None:
     """Commit, and when that does not plainly succeed, find out what happened."""
     base = session.snapshot_id
     failure: Exception | None = None
@@ -80,7 +79,7 @@ def _commit(engine: Engine, session: Any, draft: VersionDraft, version: Version)
         else:
             return
         try:
-            if _of_run(engine, version.run_id) is not None:
+            if engine.version_of_run(version.run_id, back_to=parent) is not None:
                 return
             moved = engine.newest_snapshot() != base
         except icechunk.IcechunkError as error:
@@ -88,10 +87,6 @@ def _commit(engine: Engine, session: Any, draft: VersionDraft, version: Version)
         if moved:  # the condition of our write cannot hold any more, not even of one that is still on its way
             _raise_overtaken(engine, draft, version, failure)
     raise _unknown(draft, f"the commit failed {_TRIES} times: {_line(failure)}") from failure
-
-
-def _of_run(engine: Engine, run_id: str) -> Version | None:
-    return next((version for version in engine.versions() if version.run_id == run_id), None)
 
 
 def _describe(draft: VersionDraft, parent: Version | None, statistics: BlockStatistics, fingerprint: str) -> Version:
@@ -140,7 +135,7 @@ def _check_packs(draft: VersionDraft, pack_keys: Sequence[str], objects: Objects
 
 
 def _raise_overtaken(engine: Engine, draft: VersionDraft, version: Version, failure: Exception | None) -> NoReturn:
-    newest = next(engine.versions(), None)
+    newest = engine.newest_version()
     check_fence(draft, newest)
     raise ConflictError(
         _subject(draft),

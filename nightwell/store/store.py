@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Self
 
@@ -12,6 +12,7 @@ import icechunk
 
 from nightwell.errors import InputError, IntegrityError, NotFoundError
 from nightwell.store.blocks import block_count, check_block_bytes, default_block_bytes
+from nightwell.store.collect import MIN_AGE_S, CollectReport, Orphan, collect, find_orphans
 from nightwell.store.conditional import check_conditional_writes
 from nightwell.store.digest import Digester
 from nightwell.store.document import StoreDocument, create_document, load_document, store_missing
@@ -39,7 +40,7 @@ class BackupStore:
         self._objects = objects
         self._digester = Digester(document.store_id)
         self._engines: dict[str, Engine] = {}
-        self._tagged: set[str] = set()
+        self._tagged: dict[str, str] = {}  # the newest version known to have its tag, by volume
         self._lock = threading.Lock()
 
     @classmethod
@@ -88,15 +89,18 @@ class BackupStore:
         check_conditional_writes(self._objects)
 
     def volumes(self) -> tuple[str, ...]:
-        """Return the names of all volumes; one whose first backup never finished has no versions."""
-        return tuple(sorted(self._objects.list_folders(VOLUMES_KEY)))
+        """Return the names of all volumes; one whose first backup was cut off may have no versions."""
+        names = sorted(self._objects.list_folders(VOLUMES_KEY))
+        return tuple(name for name in names if self._exists(name))
 
     def versions(self, volume: str) -> tuple[Version, ...]:
         """Return a volume's versions, oldest first; NotFoundError when the store does not know the volume."""
         engine = self._existing(volume)
         with self._engine_errors(volume):
             found = tuple(engine.versions())[::-1]
-            self._complete_tags(engine, found)
+            if found and not self._tag_seen(found[-1]):
+                with suppress(icechunk.IcechunkError):  # the commit counts; and a reader may have no right to write
+                    self._complete_tag(engine, found[-1])
         return found
 
     def find_version(self, volume: str, selector: str) -> Version:
@@ -133,7 +137,7 @@ class BackupStore:
             if not engine.exists():
                 return None
             engine.open()
-            return next((version for version in engine.versions() if version.run_id == run_id), None)
+            return engine.version_of_run(run_id)
 
     def begin(self, draft: VersionDraft) -> VersionWriter:
         """Start a version of a volume, from the volume's newest version if there is one.
@@ -150,10 +154,11 @@ class BackupStore:
         engine = self._engine(draft.volume)
         with self._engine_errors(draft.volume):
             engine.create()
-            found = tuple(engine.versions())
-            self._complete_tags(engine, found)
-            parent = found[0] if found else None
+            parent = engine.newest_version()
             check_fence(draft, parent)
+            if parent is not None:
+                # Only the newest can lack its tag, because each run completes the one before.
+                self._complete_tag(engine, parent)
             settled = _settle(draft, parent)
             blocks = block_count(settled.size_bytes, settled.block_bytes or 0)
             index = BlockIndex.empty(blocks)
@@ -189,10 +194,31 @@ class BackupStore:
             session = self._engine(version.volume).readonly(version.snapshot_id)
             return verify(reader, session, threads=threads, progress=progress, stop=stop)
 
+    def orphans(self, volume: str) -> tuple[Orphan, ...]:
+        """Return the packs of a volume that no version refers to, those of running copies among them."""
+        engine = self._existing(volume)
+        with self._engine_errors(volume):
+            return find_orphans(engine, self._objects)
+
+    def collect(self, volume: str, *, min_age_s: float = MIN_AGE_S) -> CollectReport:
+        """Delete what no version of a volume refers to, in two phases at least ``min_age_s`` apart.
+
+        The first call notes what it finds; a later one deletes what was noted long enough before. With less than the
+        default, nobody may be backing this volume up.
+        """
+        engine = self._existing(volume)
+        with self._engine_errors(volume):
+            return collect(engine, self._objects, min_age_s=min_age_s)
+
+    def _exists(self, volume: str) -> bool:
+        """Return whether a volume has a repository: its folder may hold nothing but what a crash left."""
+        with self._engine_errors(volume):
+            return self._engine(volume).exists()
+
     def _engine(self, volume: str) -> Engine:
         with self._lock:
             if volume not in self._engines:
-                self._engines[volume] = Engine(self.location, volume)
+                self._engines[volume] = Engine(self._objects, volume)
             return self._engines[volume]
 
     def _existing(self, volume: str) -> Engine:
@@ -210,18 +236,14 @@ class BackupStore:
             next_step="choose one of the volumes above",
         )
 
-    def _complete_tags(self, engine: Engine, versions: tuple[Version, ...]) -> None:
-        """Tag what a crash between commit and tag left untagged; the commit counts, so a failure here is no error."""
-        if engine.volume in self._tagged:
-            return
-        try:
-            tags = engine.tags()
-            for version in versions:
-                if version.tag not in tags:
-                    engine.ensure_tag(version)
-        except icechunk.IcechunkError:
-            return
-        self._tagged.add(engine.volume)
+    def _tag_seen(self, version: Version) -> bool:
+        return self._tagged.get(version.volume) == version.version_id
+
+    def _complete_tag(self, engine: Engine, version: Version) -> None:
+        """Tag what a crash between commit and tag left untagged."""
+        if not self._tag_seen(version):
+            engine.ensure_tag(version)
+            self._tagged[version.volume] = version.version_id
 
     @contextmanager
     def _engine_errors(self, volume: str) -> Iterator[None]:

@@ -87,6 +87,7 @@ class Corrections:
     noise: ScanNoise
     gain: Floats
     gain_variance: Floats
+    steadied: frozenset[Stream]  # streams whose scans were scaled by the internal standard
     blanks: dict[Stream, BlankSeries]
     backgrounds: Backgrounds | None
 
@@ -124,6 +125,8 @@ def learn(scans: RawScans, settings: CubeSettings, instrument: Instrument) -> Co
     blank_spectra: list[Floats] = []
     scatter: list[Floats] = []
     known = noise_of_instrument(instrument)
+    if known is not None and columns.size:  # the baseline is itself the mean of so many noisy currents
+        known = ScanNoise(known.floor * (1.0 + 1.0 / columns.size), known.rate)
     backgrounds = _empty_backgrounds(scans) if settings.remove_blank else None
     for block, intensity in scans.blocks(settings.block_rows):
         remove_baseline(intensity, columns)
@@ -138,16 +141,14 @@ def learn(scans: RawScans, settings: CubeSettings, instrument: Instrument) -> Co
             noise = known or noise_of_scatter(scatter[0])
             _add_background(scans, block, intensity, backgrounds, noise)
     noise = known or noise_of_scatter(scatter[0])
-    if columns.size:  # the baseline that is subtracted is itself the mean of so many noisy currents
-        noise = ScanNoise(noise.floor * (1.0 + 1.0 / columns.size), noise.rate)
-    gain, gain_variance = _gains(scans, standard, noise, settings)
+    gain, gain_variance, steadied = _gains(scans, standard, noise, settings)
     rows, spectra = np.concatenate(blank_rows), np.concatenate(blank_spectra)
     blanks = _blanks(scans, rows, spectra, noise, gain, gain_variance) if settings.remove_blank else {}
     found = None
     if backgrounds is not None:
         mean, variance, _ = backgrounds.means()
         found = Backgrounds(backgrounds.depth_m, mean, variance)
-    return Corrections(columns, noise, gain, gain_variance, blanks, found)
+    return Corrections(columns, noise, gain, gain_variance, steadied, blanks, found)
 
 
 def _empty_backgrounds(scans: RawScans) -> DepthBins | None:
@@ -168,22 +169,26 @@ def _add_background(scans: RawScans, block: slice, intensity: Floats, background
         backgrounds.add(bin_of(depth, backgrounds.depth_m), picked, variance, nothing, np.zeros(depth.size))
 
 
-def _gains(scans: RawScans, standard: Floats, noise: ScanNoise, settings: CubeSettings) -> tuple[Floats, Floats]:
+def _gains(
+    scans: RawScans, standard: Floats, noise: ScanNoise, settings: CubeSettings
+) -> tuple[Floats, Floats, frozenset[Stream]]:
     """Factor that brings each scan's internal standard to that of the stream's blanks, and its relative variance."""
     gain, variance = np.ones(standard.size), np.zeros(standard.size)
-    floor = float(np.max(noise.floor))
+    steadied: set[Stream] = set()
+    argon = np.flatnonzero(scans.mz == settings.internal_standard_mz)
+    floor = float(noise.floor) if noise.floor.ndim == 0 else float(noise.floor[argon].sum())
     for stream in settings.internal_standard_streams:
         mine = scans.stream == stream.code
-        blanks = mine & (scans.kind == ScanKind.BLANK.code)
-        reference = standard[blanks if blanks.any() else mine]
+        reference = standard[mine & (scans.kind == ScanKind.BLANK.code)]
         reference = reference[np.isfinite(reference)]
         if reference.size == 0 or np.median(reference) <= 0.0:
-            continue  # no air in this stream after all: its drift stays
+            continue  # without blanks it cannot be told whether argon is the standard or the sample
         level = float(np.median(reference))
+        steadied.add(stream)
         usable = mine & (standard > 0.1 * level)
         gain[usable] = level / standard[usable]
         variance[usable] = (floor + noise.rate * standard[usable]) / standard[usable] ** 2
-    return gain, variance
+    return gain, variance, frozenset(steadied)
 
 
 def _blanks(

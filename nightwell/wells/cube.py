@@ -146,7 +146,6 @@ def _dataset(
         "flag": bins.flag,
     }
     used = [str(int(scans.mz[column])) for column in correction.columns]
-    scaled = stream in settings.internal_standard_streams and settings.internal_standard_mz in scans.mz
     if stream is Stream.CUTTINGS_CRUSH:
         blank = "cuttings_background of the same sample" if correction.backgrounds is not None else "none"
     else:
@@ -154,6 +153,6 @@ def _dataset(
     attributes = {
         "baseline": f"mean of m/z {', '.join(used)}" if used else "none",
         "blank": blank,
-        "internal_standard": f"m/z {settings.internal_standard_mz}" if scaled else "none",
+        "internal_standard": f"m/z {settings.internal_standard_mz}" if stream in correction.steadied else "none",
     }
     return make_dataset(CUBE, values, attributes)

@@ -108,7 +108,7 @@ def times_of(column: pd.Series[str], *, subject: str) -> NDArray[np.datetime64]:
     try:
         if numbers.notna().all():
             return (numbers.to_numpy(dtype=np.float64) * 1e9).round().astype("int64").astype("datetime64[ns]")
-        return pd.to_datetime(texts, utc=True).dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
+        return pd.to_datetime(texts, utc=True, format="ISO8601").dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
     except (ValueError, TypeError) as error:
         raise InputError(
             subject,

@@ -28,6 +28,9 @@ VOLUME_ERROR = 0.05
 #: Below this flow the mud counts as standing [m3/s].
 MIN_FLOW_M3_S = 1e-4
 
+_STEP_S = 5.0
+_MAX_STEPS = 1_000_000  # 58 days at 5 s; beyond, steps grow and memory does not
+
 
 @dataclass(frozen=True, slots=True)
 class Registration:
@@ -77,9 +80,11 @@ def register_times(
         The drilling series is too short, or its flow never moves the mud.
     """
     start = _start(drilling)
-    clock_s = _seconds(drilling["time"].to_numpy(), start)
-    flow = np.nan_to_num(drilling["flow"].to_numpy(), nan=0.0)
-    bit = _filled(clock_s, drilling["bit_depth"].to_numpy())
+    rows_s = _seconds(drilling["time"].to_numpy(), start)
+    clock_s = _refined(rows_s)
+    flow = np.interp(clock_s, rows_s, np.nan_to_num(drilling["flow"].to_numpy(), nan=0.0))
+    rop = np.interp(clock_s, rows_s, np.nan_to_num(drilling["rop"].to_numpy(), nan=0.0))
+    bit = np.interp(clock_s, rows_s, _filled(rows_s, drilling["bit_depth"].to_numpy()))
     pumped = np.concatenate(([0.0], np.cumsum(0.5 * (flow[1:] + flow[:-1]) * np.diff(clock_s))))
     if pumped[-1] <= 0.0:
         raise _no_flow(float(flow.max(initial=0.0)))
@@ -93,7 +98,6 @@ def register_times(
     late = _released(delivered, pumped + above * (1.0 - volume_error), clock_s)
     depth = _at(released_s, clock_s, bit)
     error = 0.5 * np.abs(_at(late, clock_s, bit) - _at(early, clock_s, bit))
-    rop = np.nan_to_num(drilling["rop"].to_numpy(), nan=0.0)
     return Registration(
         depth_m=depth,
         depth_error_m=error,
@@ -153,6 +157,12 @@ def _at(
     moment_s: NDArray[np.float64], clock_s: NDArray[np.float64], values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     return np.where(np.isnan(moment_s), np.nan, np.interp(moment_s, clock_s, values))
+
+
+def _refined(rows_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add rows where the series is sparse: the volume pumped is curved between rows whose flows differ."""
+    step_s = max(_STEP_S, (rows_s[-1] - rows_s[0]) / _MAX_STEPS)
+    return np.union1d(rows_s, np.arange(rows_s[0], rows_s[-1], step_s))
 
 
 def _filled(clock_s: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:

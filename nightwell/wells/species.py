@@ -20,7 +20,7 @@ MAX_CONDITION = 200.0
 LUMP_COSINE = 0.985
 
 #: Share of a species' ions that an m/z axis must hold, besides its largest peak.
-MIN_IONS_COVERED = 0.5
+MIN_IONS_COVERED = 0.75
 
 
 class SpeciesGroup(StrEnum):

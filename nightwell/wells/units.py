@@ -44,6 +44,7 @@ _SPELLINGS = {
     "metres": "meter",
     "c/min": "1/minute",
     "spm": "1/minute",
+    "torr": "torr",
     "g/cm3": "gram/centimeter**3",
     "g/cc": "gram/centimeter**3",
     "sg": "gram/centimeter**3",
@@ -79,21 +80,24 @@ def convert(values: NDArray[np.float64], unit: str, target: str, *, subject: str
     """
     if unit == target:
         return values
-    try:
-        factor = _factor(unit, target)
-    except pint.DimensionalityError as error:
-        raise _unusable(subject, f"a unit that converts to {target}", unit) from error
-    except Exception as error:  # pint raises errors of its parser and tokenizer for text that is no unit
-        raise _unusable(subject, "a known unit", repr(unit)) from error
+    factor = _factor(unit.strip(), target)
+    if factor is None:
+        raise _unusable(subject, f"a known unit that converts to {target}", unit)
     return values * factor
 
 
 @cache
-def _factor(unit: str, target: str) -> float:
+def _factor(unit: str, target: str) -> float | None:
+    """Return the factor between two units; ``None`` when the first is unknown, or measures something else."""
     units = registry()
-    found = units.Unit(_SPELLINGS.get(unit.strip().lower(), unit.strip()))
     wanted = units.Unit(_SPELLINGS.get(target.lower(), target))
-    return float(units.Quantity(1.0, found).to(wanted).magnitude)
+    # LAS headers shout: M is a metre there and a mole per litre elsewhere, so the first reading that fits counts.
+    for reading in (_SPELLINGS.get(unit.lower(), unit), unit, unit.lower()):
+        try:
+            return float(units.Quantity(1.0, units.Unit(reading)).to(wanted).magnitude)
+        except Exception:  # noqa: BLE001, S112 - pint raises errors of its parser and tokenizer, too
+            continue
+    return None
 
 
 def _unusable(subject: str, expected: str, found: str) -> InputError:

@@ -49,6 +49,8 @@ lock: environment ## resolve the dependencies again, for Python 3.11 to 3.13
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) infra/bootstrap.in --output-file infra/bootstrap.lock
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --all-extras --group build --group test --group lint pyproject.toml \
 		--output-file requirements.lock
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --override benchmarks/benji-overrides.txt benchmarks/benji.in \
+		--output-file benchmarks/benji.lock
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --quiet \
 	--custom-compile-command "make lock"
 

@@ -52,6 +52,7 @@ def undocumented(names: list[str], page: Path) -> list[str]:
 def command_names() -> list[str]:
     """Return every command a person can give, with its groups: ``nightwell pair status``."""
     import typer
+
     from nightwell.cli.app import app
 
     def walk(command: object, above: str) -> list[str]:

@@ -1,0 +1,279 @@
+"""A whole well: raw scans to cubes, species, indicators and readings of every stream, by blocks over depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+from blake3 import blake3
+from dask.base import compute
+from numpy.typing import NDArray
+
+import nightwell
+from nightwell.wells.contract import Origin, validate_cube
+from nightwell.wells.cube import CubeSettings, build_cube
+from nightwell.wells.deconvolve import (
+    Deconvolution,
+    Deconvolver,
+    SpeciesFlag,
+    end_to_end,
+    make_deconvolver,
+    tasks_by_blocks,
+)
+from nightwell.wells.indicators import Curve, Curves, indicator_dataset, intensity_names
+from nightwell.wells.interpret import Classification, interpretation_dataset, load_classifications
+from nightwell.wells.nnls import DETECTION_SIGMAS, Solution
+from nightwell.wells.profiles import Inputs, Profile, load_profiles
+from nightwell.wells.species import SpeciesLibrary
+from nightwell.wells.species_file import load_library
+from nightwell.wells.streams import Stream
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+    from distributed import Client
+
+Floats = NDArray[np.float64]
+
+ANALYSIS_VERSION = 1
+
+_DIGEST_ROWS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """All that a result depends on besides the scans.
+
+    Parameters
+    ----------
+    library, profiles, classifications
+        What to look for and how to read it; ``None`` for what ships.
+    cube, deconvolution
+        Settings.
+    """
+
+    library: SpeciesLibrary
+    profiles: tuple[Profile, ...]
+    classifications: tuple[Classification, ...]
+    cube: CubeSettings
+    deconvolution: Deconvolution
+
+    @classmethod
+    def default(
+        cls,
+        library: SpeciesLibrary | None = None,
+        profiles: Iterable[Profile] | None = None,
+        classifications: Iterable[Classification] | None = None,
+        *,
+        cube: CubeSettings | None = None,
+        deconvolution: Deconvolution | None = None,
+    ) -> Method:
+        """Return a method with what ships for everything not given."""
+        return cls(
+            load_library() if library is None else library,
+            load_profiles() if profiles is None else tuple(profiles),
+            load_classifications() if classifications is None else tuple(classifications),
+            cube or CubeSettings(),
+            deconvolution or Deconvolution(),
+        )
+
+    def as_attributes(self) -> dict[str, object]:
+        """Return the versions of everything, as attributes of a result."""
+        return {
+            "software_version": nightwell.__version__,
+            "library_version": self.library.version,
+            "profiles": [profile.identity for profile in self.profiles],
+            "profiles_version": _digest(repr(profile) for profile in self.profiles),
+            "classifications": [one.identity for one in self.classifications],
+            "classifications_version": _digest(repr(one) for one in self.classifications),
+            "cube_settings": repr(self.cube),
+            "deconvolution_settings": self.deconvolution.version,
+        }
+
+
+def analyse_well(
+    scans: xr.DataTree,
+    library: SpeciesLibrary | None = None,
+    profiles: Iterable[Profile] | None = None,
+    *,
+    inputs: Mapping[str, str] | None = None,
+    method: Method | None = None,
+    client: Client | None = None,
+) -> xr.DataTree:
+    """Analyse a well from its raw scans.
+
+    Parameters
+    ----------
+    scans
+        Raw scans as in the contract; arrays may be read when they are used.
+    library, profiles
+        What to look for; by default what ships.
+    inputs
+        Version ids of what the scans were read from, by name (a backup's version, a store's snapshot); by default a
+        digest of the scans.
+    method
+        Everything at once, instead of ``library`` and ``profiles``.
+    client
+        A Dask cluster; by default threads of this process.
+
+    Returns
+    -------
+    xarray.DataTree
+        Per stream the groups ``species`` (as :func:`~nightwell.wells.deconvolve.deconvolve`), ``indicators`` (as
+        :func:`~nightwell.wells.indicators.indicator_dataset`) and ``interpretation``; ``/drilling`` with the rate of
+        penetration against depth where it is known. Attributes of the root: well, provenance, whether anything is
+        simulated, and the versions of inputs, library, profiles and software.
+
+    Raises
+    ------
+    InputError
+        No scan has a depth; the m/z axis lacks the peaks of a species; the library cannot be solved.
+    """
+    chosen = method or Method.default(library, profiles)
+    named = dict(inputs) if inputs is not None else {"scans": digest_of_scans(scans)}
+    result = analyse_cube(build_cube(scans, chosen.cube), inputs=named, method=chosen, client=client)
+    if "drilling" in scans.children:
+        depth = next(iter(result.children.values()))["species"]["depth"].to_numpy()
+        result["drilling"] = xr.DataTree(_drilling_log(scans["drilling"].to_dataset(), depth))
+    return result
+
+
+def analyse_cube(
+    cube: xr.DataTree,
+    *,
+    inputs: Mapping[str, str],
+    method: Method | None = None,
+    client: Client | None = None,
+) -> xr.DataTree:
+    """Analyse a well from its cubes; parameters, result and errors as :func:`analyse_well`."""
+    method = method or Method.default()
+    validate_cube(cube)
+    origin = Origin.of(cube)
+    streams = [stream for stream in Stream if stream in cube.children]
+    bound = {
+        stream: make_deconvolver(cube[stream].to_dataset(), origin.instrument, method.library, method.deconvolution)
+        for stream in streams
+    }
+    tasks = {
+        stream: tasks_by_blocks(_StreamAnalysis(stream, bound[stream], method), cube[stream].to_dataset())
+        for stream in streams
+    }
+    results = _run(tasks, client)
+    attributes = origin.as_attributes("analysis") | method.as_attributes()
+    attributes |= {"contract_version": ANALYSIS_VERSION, "inputs": dict(inputs)}
+    groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=attributes)}
+    for stream, blocks in results.items():
+        groups |= _groups(stream, blocks, cube[stream].to_dataset(), bound[stream], method)
+    return xr.DataTree.from_dict(groups)
+
+
+def digest_of_scans(scans: xr.DataTree) -> str:
+    """Return a digest of raw scans: of their currents, times, streams and kinds, and of who they are."""
+    hasher = blake3(repr(sorted((str(k), str(v)) for k, v in scans.attrs.items())).encode())
+    dataset = scans["scans"].to_dataset()
+    for name in ("mz", "time", "stream", "kind"):
+        hasher.update(np.ascontiguousarray(dataset[name].to_numpy()).tobytes())
+    for start in range(0, dataset.sizes["scan"], _DIGEST_ROWS):
+        block = dataset["intensity"].isel(scan=slice(start, start + _DIGEST_ROWS)).to_numpy()
+        hasher.update(np.ascontiguousarray(block).tobytes())
+    if "drilling" in scans.children:
+        for _, variable in sorted(scans["drilling"].to_dataset().variables.items(), key=lambda item: str(item[0])):
+            hasher.update(np.ascontiguousarray(variable.to_numpy()).tobytes())
+    return hasher.hexdigest(length=16)
+
+
+@dataclass(frozen=True, slots=True)
+class _StreamAnalysis:
+    """What is done with one block of one stream; travels to dask's workers."""
+
+    stream: Stream
+    deconvolver: Deconvolver
+    method: Method
+
+    def __call__(self, block: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+        found = self.deconvolver.solve(block, with_covariance=True)
+        species = self.deconvolver.dataset(block, found)
+        profiles = [profile for profile in self.method.profiles if self.stream in profile.streams]
+        inputs = {
+            Inputs.SPECIES: _species_curves(self.deconvolver, species["flag"].to_numpy(), found),
+            Inputs.INTENSITY: _intensity_curves(block, self.deconvolver.mz, profiles),
+        }
+        return species, indicator_dataset(profiles, inputs, block["depth"].to_numpy())
+
+
+def _species_curves(deconvolver: Deconvolver, flag: NDArray[np.uint8], found: Solution) -> Curves:
+    names = deconvolver.library.names
+    curves = {
+        name: Curve(
+            found.value[:, column],
+            found.sigma[:, column],
+            (flag[:, column] & (SpeciesFlag.BELOW_DETECTION | SpeciesFlag.MISSING_INPUT).value) == 0,
+            (flag[:, column] & SpeciesFlag.SATURATED.value) != 0,
+        )
+        for column, name in enumerate(names)
+    }
+    return Curves(curves, found.covariance, names)
+
+
+def _intensity_curves(block: xr.Dataset, mz: Floats, profiles: Iterable[Profile]) -> Curves:
+    column_of = {round(value): column for column, value in enumerate(mz.tolist())}
+    intensity = block["intensity"].to_numpy().astype(np.float64)
+    sigma = np.sqrt(block["variance"].to_numpy().astype(np.float64))
+    curves = {}
+    for name, wanted in intensity_names(profiles).items():
+        if wanted in column_of:
+            value, error = intensity[:, column_of[wanted]], sigma[:, column_of[wanted]]
+            curves[name] = Curve(value, error, value > DETECTION_SIGMAS * error)
+    return Curves(curves)
+
+
+def _run(
+    tasks: Mapping[Stream, list[Delayed]], client: Client | None
+) -> dict[Stream, list[tuple[xr.Dataset, xr.Dataset]]]:
+    every = [task for stream_tasks in tasks.values() for task in stream_tasks]
+    done = compute(*every) if client is None else client.compute(every, sync=True)  # type: ignore[no-untyped-call]  # dask has no types
+    results = iter(done)
+    return {stream: [next(results) for _ in stream_tasks] for stream, stream_tasks in tasks.items()}
+
+
+def _groups(
+    stream: Stream,
+    blocks: list[tuple[xr.Dataset, xr.Dataset]],
+    cube: xr.Dataset,
+    bound: Deconvolver,
+    method: Method,
+) -> dict[str, xr.Dataset]:
+    species = end_to_end(block for block, _ in blocks)
+    indicators = end_to_end(block for _, block in blocks)
+    for name in ("scan_count", "depth_error"):
+        species[name] = ("depth", cube[name].to_numpy(), dict(cube[name].attrs))
+    species["cube_flag"] = ("depth", cube["flag"].to_numpy(), dict(cube["flag"].attrs))
+    attributes = {str(name): value for name, value in cube.attrs.items()}
+    attributes["condition_number"] = method.library.condition_number(bound.mz)
+    return {
+        f"/{stream}": xr.Dataset(attrs=attributes),
+        f"/{stream}/species": species.drop_attrs(deep=False),
+        f"/{stream}/indicators": indicators,
+        f"/{stream}/interpretation": interpretation_dataset(method.classifications, indicators, stream),
+    }
+
+
+def _drilling_log(drilling: xr.Dataset, depth: Floats) -> xr.Dataset:
+    """Rate of penetration on the depths of the result: the mean while the bit was between half-way points."""
+    rop, bit = drilling["rop"].to_numpy(), drilling["bit_depth"].to_numpy()
+    edges = np.concatenate([[-np.inf], (depth[1:] + depth[:-1]) / 2, [np.inf]])
+    making_hole = rop > 0
+    near = making_hole & (bit >= depth[0] - 1.0) & (bit <= depth[-1] + 1.0)
+    at = np.searchsorted(edges, bit[near], side="right") - 1
+    count = np.bincount(at, minlength=depth.size)
+    total = np.bincount(at, weights=rop[near], minlength=depth.size)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (total / count).astype(np.float32)
+    attributes = {"units": "m/h", "long_name": "rate of penetration"}
+    return xr.Dataset({"rop": ("depth", mean, attributes)}, coords={"depth": ("depth", depth, {"units": "m"})})
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return blake3("\n".join(texts).encode()).hexdigest(length=8)

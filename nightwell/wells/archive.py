@@ -1,0 +1,320 @@
+"""Results, versioned: one Icechunk repository per well, one commit per analysis, any of them open for ever.
+
+A commit names the versions of everything it was made from. The same inputs analysed the same way are found, not
+committed again. Stock Icechunk, zarr and xarray open a repository; nothing in it needs nightwell.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import inspect
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import icechunk
+import xarray as xr
+from blake3 import blake3
+
+from nightwell.errors import ConflictError, FormatError, NotFoundError, UnreachableError
+
+#: Format of the commits' metadata; a higher one is refused.
+ARCHIVE_FORMAT = 1
+
+_BRANCH = "main"
+_FINGERPRINTED = (
+    "well", "inputs", "library_version", "profiles_version", "classifications_version", "cube_settings",
+    "deconvolution_settings", "software_version", "contract_version",
+)  # fmt: skip
+
+
+class ObjectStoreLocation(Protocol):
+    """An S3-compatible place; :class:`nightwell.store.location.StoreLocation` is one."""
+
+    @property
+    def endpoint_url(self) -> str:
+        """Address of the server."""
+
+    @property
+    def bucket(self) -> str:
+        """Name of the bucket."""
+
+    @property
+    def prefix(self) -> str:
+        """Prefix in the bucket, without slashes at its ends."""
+
+    @property
+    def region(self) -> str:
+        """Region."""
+
+    @property
+    def access_key(self) -> str:
+        """Access key."""
+
+    @property
+    def secret_key(self) -> str:
+        """Secret key."""
+
+    @property
+    def allow_http(self) -> bool:
+        """Whether the endpoint is spoken to without TLS."""
+
+
+Place = str | PathLike[str] | ObjectStoreLocation
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """One commit.
+
+    Parameters
+    ----------
+    analysis_id
+        The snapshot's id.
+    well
+        Name of the well.
+    fingerprint
+        Digest of all versions it was made from; equal fingerprints are equal results.
+    inputs
+        Version ids of the inputs, by name.
+    library_version, software_version
+        What it was made with.
+    simulated
+        Whether any input is simulated.
+    committed_at
+        UTC.
+    """
+
+    analysis_id: str
+    well: str
+    fingerprint: str
+    inputs: Mapping[str, str]
+    library_version: str
+    software_version: str
+    simulated: bool
+    committed_at: datetime
+
+
+class ResultsArchive:
+    """The analyses of one well.
+
+    Parameters
+    ----------
+    place
+        A directory, or a place on an S3-compatible server. Wells share it.
+    well
+        Name of the well.
+    """
+
+    def __init__(self, place: Place, well: str) -> None:
+        self.well = well
+        self._place = place
+        self._storage = _storage(place, f"analyses/{quote(well, safe='')}")
+
+    def commit(self, result: xr.DataTree) -> tuple[Analysis, bool]:
+        """Commit an analysis, unless it is there.
+
+        Parameters
+        ----------
+        result
+            As :func:`~nightwell.wells.analysis.analyse_well`.
+
+        Returns
+        -------
+        Analysis
+            The new one, or the one that was made from the same versions.
+        bool
+            Whether it is new.
+
+        Raises
+        ------
+        ConflictError
+            Another run committed to the same well meanwhile.
+        UnreachableError
+            The place cannot be opened or written.
+        """
+        fingerprint = fingerprint_of(result)
+        with self._alone():
+            return self._commit(result, fingerprint)
+
+    def _commit(self, result: xr.DataTree, fingerprint: str) -> tuple[Analysis, bool]:
+        repository = self._open(create=True)
+        for known in _history(repository):
+            if known.fingerprint == fingerprint:
+                return known, False
+        session = repository.writable_session(_BRANCH)
+        result.to_zarr(session.store, mode="w", zarr_format=3, consolidated=False, encoding=_encoding(result))
+        message = f"analysis of {self.well}, library {result.attrs['library_version']}"
+        try:
+            session.commit(message, metadata=_metadata(result, fingerprint))
+        except icechunk.ConflictError as error:
+            raise ConflictError(
+                f"results of well '{self.well}'",
+                expected="no other commit while this analysis was written",
+                found="a newer one",
+                cause="another run analysed the same well at the same time",
+                next_step="analyse it again: nothing was changed",
+            ) from error
+        return next(iter(_history(repository))), True
+
+    def analyses(self) -> tuple[Analysis, ...]:
+        """Return all analyses of the well, oldest first; empty when there is none."""
+        if not self._exists():
+            return ()
+        return tuple(reversed(_history(self._open())))
+
+    def open(self, selector: str = "latest") -> xr.DataTree:
+        """Open an analysis; arrays are read when they are used.
+
+        Parameters
+        ----------
+        selector
+            ``latest``, or the beginning of an ``analysis_id`` or of a ``fingerprint``.
+
+        Raises
+        ------
+        NotFoundError
+            No analysis, or not exactly one, matches.
+        """
+        chosen = self.find(selector)
+        session = self._open().readonly_session(snapshot_id=chosen.analysis_id)
+        return xr.open_datatree(session.store, engine="zarr", consolidated=False, chunks=None)
+
+    def find(self, selector: str = "latest") -> Analysis:
+        """Return the analysis that a selector names (NotFoundError)."""
+        known = self.analyses()
+        if selector == "latest" and known:
+            return known[-1]
+        matching = [
+            one for one in known if one.analysis_id.startswith(selector) or one.fingerprint.startswith(selector)
+        ]
+        if len(matching) == 1 and selector:
+            return matching[0]
+        listed = ", ".join(one.analysis_id for one in known[-10:])
+        raise NotFoundError(
+            f"analysis '{selector}' of well '{self.well}'",
+            expected=f"one of {listed or 'none: the well was not analysed yet'}",
+            found=f"{len(matching)} that match",
+            cause="the id is misspelt or too short, or the results stand at another place",
+            next_step="list the analyses of the well and name one",
+        )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold a directory for one commit: file systems have no atomic compare-and-swap, object stores do."""
+        if not isinstance(self._place, str | PathLike):
+            yield
+            return
+        directory = Path(self._place) / "analyses"
+        directory.mkdir(parents=True, exist_ok=True)
+        with (directory / f"{quote(self.well, safe='')}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _exists(self) -> bool:
+        try:
+            return bool(icechunk.Repository.exists(self._storage))
+        except icechunk.IcechunkError as error:
+            raise self._unreachable(error) from error
+
+    def _open(self, *, create: bool = False) -> Any:
+        try:
+            if create and not icechunk.Repository.exists(self._storage):
+                return icechunk.Repository.create(self._storage, **_first_format())
+            return icechunk.Repository.open(self._storage)
+        except icechunk.IcechunkError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        return UnreachableError(
+            f"results of well '{self.well}' at {self._place}",
+            expected="an Icechunk repository that can be opened",
+            found=str(error).strip().splitlines()[0],
+            cause="the server or the directory is away, or the credentials are wrong",
+            next_step="check the place named in the settings, and try again",
+        )
+
+
+def fingerprint_of(result: xr.DataTree) -> str:
+    """Return the digest of all versions that a result was made from."""
+    versions = {name: result.attrs[name] for name in _FINGERPRINTED}
+    return blake3(json.dumps(versions, sort_keys=True).encode()).hexdigest(length=16)
+
+
+def _history(repository: Any) -> list[Analysis]:
+    """Return the analyses, newest first."""
+    found: list[Analysis] = []
+    for snapshot in repository.ancestry(branch=_BRANCH):
+        metadata = snapshot.metadata
+        if "nightwell_archive_format" not in metadata:
+            continue  # the repository's first, empty snapshot
+        if int(metadata["nightwell_archive_format"]) > ARCHIVE_FORMAT:
+            raise FormatError(
+                f"analysis {snapshot.id}",
+                expected=f"archive format up to {ARCHIVE_FORMAT}",
+                found=str(metadata["nightwell_archive_format"]),
+                cause="a newer release of nightwell wrote it",
+                next_step="read it with that release",
+            )
+        found.append(
+            Analysis(
+                analysis_id=str(snapshot.id),
+                well=str(metadata["well"]),
+                fingerprint=str(metadata["fingerprint"]),
+                inputs={str(name): str(value) for name, value in metadata["inputs"].items()},
+                library_version=str(metadata["library_version"]),
+                software_version=str(metadata["software_version"]),
+                simulated=bool(metadata["simulated"]),
+                committed_at=snapshot.written_at,
+            )
+        )
+    return found
+
+
+def _metadata(result: xr.DataTree, fingerprint: str) -> dict[str, object]:
+    names = (*_FINGERPRINTED, "profiles", "classifications", "simulated", "provenance")
+    return {"nightwell_archive_format": ARCHIVE_FORMAT, "fingerprint": fingerprint} | {
+        name: result.attrs[name] for name in names
+    }
+
+
+def _encoding(result: xr.DataTree) -> dict[str, dict[str, object]]:
+    """One chunk per array: a result is small, and an object per array is what a reader wants."""
+    return {
+        node.path: {
+            str(name): {"chunks": tuple(max(size, 1) for size in variable.shape)}
+            for name, variable in node.to_dataset(inherit=False).variables.items()
+            if variable.ndim
+        }
+        for node in result.subtree
+    }
+
+
+def _storage(place: Place, key: str) -> Any:
+    if isinstance(place, str | PathLike):
+        if "ICECHUNK_LOG" not in os.environ:
+            icechunk.set_logs_filter("error")  # it warns of concurrent commits to a directory; ours are locked
+        return icechunk.local_filesystem_storage(str(Path(place) / key))
+    return icechunk.s3_storage(
+        bucket=place.bucket,
+        prefix=f"{place.prefix}/{key}" if place.prefix else key,
+        region=place.region,
+        endpoint_url=place.endpoint_url,
+        allow_http=place.allow_http,
+        access_key_id=place.access_key,
+        secret_access_key=place.secret_key,
+        force_path_style=True,
+    )
+
+
+def _first_format() -> dict[str, Any]:
+    """Return the argument that keeps Icechunk 2 to the format that Icechunk 1 reads; only Icechunk 2 has it."""
+    has_choice = "spec_version" in inspect.signature(icechunk.Repository.create).parameters
+    return {"spec_version": 1} if has_choice else {}

@@ -1,0 +1,158 @@
+r"""Weighted non-negative least squares for many spectra at once: functions of plain arrays, compiled.
+
+For every spectrum ``y`` with weights ``w`` (the inverse variances) find ``x >= 0`` that minimises
+``sum_m w_m * (y_m - sum_s A_ms x_s)**2``.
+
+Block pivoting on the normal equations. The Gram matrix is gathered from the non-zero entries of ``A`` only: a species
+has some ten peaks out of a hundred m/z. A spectrum starts from the passive set of its neighbour, which is nearly
+always right. The last solve is refined with the residual of the spectrum itself (corrected semi-normal equations), so
+the answer neither depends on the neighbour nor loses the digits that normal equations lose. The few spectra whose
+block exchanges do not come to rest go to the active-set method of Lawson and Hanson.
+
+References
+----------
+Lawson, C. L. and Hanson, R. J. (1974), Solving Least Squares Problems, chapter 23.
+Portugal, L. F., Judice, J. J. and Vicente, L. N. (1994), A comparison of block pivoting and interior-point algorithms
+for linear least squares problems with nonnegative variables, Math. Comput. 63, 625.
+Björck, Å. (1987), Stability analysis of the method of seminormal equations, Linear Algebra Appl. 88/89, 31.
+Currie, L. A. (1968), Limits for qualitative detection and quantitative determination, Anal. Chem. 40, 586.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.optimize
+from numpy.typing import NDArray
+
+from nightwell.wells.nnls_errors import find_errors
+from nightwell.wells.nnls_kernel import find_passive
+
+#: Currie's detection limit for 5 % errors of both kinds, in standard deviations of the empty measurement.
+DETECTION_SIGMAS = 3.29
+
+
+class Solution(NamedTuple):
+    """What :func:`solve` found, one row per spectrum.
+
+    Attributes
+    ----------
+    value : ndarray of float64, dims (spectrum, species)
+        Amounts; 0 at the bound; NaN where no measured m/z carries the species.
+    sigma : ndarray of float64, dims (spectrum, species)
+        One-sigma from the covariance ``(A^T W A)^-1`` on the passive set, widened by what bound species may hold
+        above the bound (on the passive set alone it is too small near it). For a bound species, the sigma it would
+        have if it were let in: no sigma is ever zero.
+    limit : ndarray of float64, dims (spectrum, species)
+        Detection limit: ``DETECTION_SIGMAS`` standard deviations of the species' amount if it were absent.
+    covariance : ndarray of float64, dims (spectrum, species, species)
+        The same covariance; bound species have their variance on the diagonal only. Empty unless asked for.
+    fit : ndarray of float64, dims (spectrum, mz)
+        ``A @ value``.
+    chi2 : ndarray of float64, dims (spectrum,)
+        Weighted sum of squared residuals.
+    freedom : ndarray of int64, dims (spectrum,)
+        Measured m/z less passive species.
+    """
+
+    value: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    limit: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    fit: NDArray[np.float64]
+    chi2: NDArray[np.float64]
+    freedom: NDArray[np.int64]
+
+
+def solve(
+    design: NDArray[np.float64],
+    spectra: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    *,
+    signed: NDArray[np.bool_] | None = None,
+    own_shot: NDArray[np.float64] | None = None,
+    own_relative: float = 0.0,
+    with_errors: bool = True,
+    with_covariance: bool = False,
+) -> Solution:
+    """Solve the weighted non-negative least squares problem of every spectrum.
+
+    Parameters
+    ----------
+    design : ndarray, dims (mz, species)
+        Signal per unit amount.
+    spectra, variance : ndarray, dims (spectrum, mz)
+        Signal and its variance. An m/z with a NaN signal, a NaN variance or a variance that is not positive has no
+        weight.
+    signed : ndarray of bool, dims (species,), optional
+        Species without a bound, whose amounts may be negative: what stands in a blank that was subtracted.
+    own_shot : ndarray, dims (spectrum, mz), optional
+        How much variance one unit of signal brings (``F * q / t``). With ``own_relative`` it tells what part of the
+        variance a species brings itself, which is absent when the species is: the detection limit leaves it out.
+    own_relative
+        Relative pattern error that ``variance`` holds as ``(own_relative * y)**2``.
+    with_errors
+        Whether ``sigma``, ``limit`` and ``covariance`` are wanted; they cost as much as the amounts.
+    with_covariance
+        Whether to keep the whole covariance, species^2 numbers per spectrum.
+
+    Returns
+    -------
+    Solution
+    """
+    measured = np.isfinite(spectra) & np.isfinite(variance) & (variance > 0)
+    weights = np.zeros(spectra.shape)
+    np.divide(1.0, variance, out=weights, where=measured)
+    signal = np.where(measured, spectra, 0.0)
+    shot = np.zeros_like(weights) if own_shot is None else np.where(np.isfinite(own_shot), own_shot, 0.0)
+    rows, species = spectra.shape[0], design.shape[1]
+    starts, columns, entries = _by_rows(np.ascontiguousarray(design, dtype=np.float64))
+    value = np.zeros((rows, species))
+    passive = np.zeros((rows, species), dtype=np.bool_)
+    settled = np.zeros(rows, dtype=np.bool_)
+    free = np.zeros(species, dtype=np.bool_) if signed is None else np.asarray(signed, dtype=np.bool_)
+    find_passive(starts, columns, entries, signal, weights, free, value, passive, settled)
+    for row in np.flatnonzero(~settled):
+        value[row] = _one_by_one(design, free, signal[row], weights[row])
+        passive[row] = value[row] != 0
+    sigma, limit = np.full_like(value, np.nan), np.full_like(value, np.nan)
+    peaks = int(np.count_nonzero(design, axis=0).max(initial=1))
+    covariance = np.zeros((rows if with_covariance else 0, species, species))
+    if with_errors:
+        find_errors(
+            starts, columns, entries, signal, weights, shot, own_relative, peaks, value, passive, sigma, limit,
+            covariance,
+        )  # fmt: skip
+    value[(weights @ design**2) == 0.0] = np.nan
+    fit = np.nan_to_num(value) @ design.T
+    chi2 = (weights * (signal - fit) ** 2).sum(axis=1)
+    freedom = measured.sum(axis=1) - passive.sum(axis=1)
+    return Solution(value, sigma, limit * DETECTION_SIGMAS, covariance, fit, chi2, freedom)
+
+
+def _one_by_one(
+    design: NDArray[np.float64],
+    signed: NDArray[np.bool_],
+    signal: NDArray[np.float64],
+    weight: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Solve one spectrum by Lawson and Hanson's own method: slow, and sure to end."""
+    root = np.sqrt(weight)
+    weighted = design * root[:, None]
+    length = np.linalg.norm(weighted, axis=0)
+    length[length == 0] = 1.0
+    weighted /= length
+    both = np.hstack([weighted, -weighted[:, signed]])
+    solution, _ = scipy.optimize.nnls(both, signal * root, maxiter=30 * both.shape[1])
+    value: NDArray[np.float64] = solution[: length.size]
+    value[signed] -= solution[length.size :]
+    unscaled: NDArray[np.float64] = value / length
+    return unscaled
+
+
+def _by_rows(design: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the non-zero entries of the design matrix row by row: starts, columns, entries."""
+    rows, columns = np.nonzero(design)
+    starts = np.searchsorted(rows, np.arange(design.shape[0] + 1)).astype(np.int64)
+    return starts, columns.astype(np.int64), design[rows, columns]

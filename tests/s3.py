@@ -18,6 +18,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from nightwell.local.parts import moto_command
 from nightwell.local.process import LocalProcess, free_port, listens, python
 from nightwell.programs import find_program
 from nightwell.store import StoreLocation
@@ -35,9 +36,7 @@ _HIGHEST_PORT = 65_535
 def running_moto(folder: Path) -> Iterator[StoreLocation]:
     """Run moto's S3 server; it accepts any credentials."""
     port = free_port()
-    with LocalProcess(
-        python("-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)), log=folder / "moto.log", name="moto"
-    ) as process:
+    with LocalProcess(moto_command(port), log=folder / "moto.log", name="moto") as process:
         process.wait_ready(lambda: listens(port))
         yield _with_bucket(process, port)
 

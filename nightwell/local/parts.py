@@ -26,11 +26,16 @@ def start_array(name: str, folder: Path) -> tuple[LocalProcess, ArraySettings]:
     return process, ArraySettings(name=name, control=control)
 
 
+def moto_command(port: int) -> list[str]:
+    """Return the command that serves moto's S3 on a loopback port."""
+    return python("-m", "nightwell.local.moto_server", "--port", str(port))
+
+
 def start_object_store(folder: Path, *, bucket: str = "nightwell") -> tuple[LocalProcess, StoreSettings]:
     """Start moto's S3 server and make a bucket. It keeps everything in memory and checks no credentials."""
     port = free_port()
     process = LocalProcess(
-        python("-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)),
+        moto_command(port),
         log=folder / "moto.log",
         name="S3 server (moto)",
     )

@@ -1,0 +1,78 @@
+"""The flows on a real Prefect server: what they do, what they show, and how they fail."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from machine import MIB, Machine, noise
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun
+
+from flows.backup import backup_volume
+from flows.recover import Where, recover_runs
+from flows.restore import restore_volume
+from nightwell.errors import ConflictError, NotFoundError
+from nightwell.protocol import BackupMode
+
+
+def client() -> SyncPrefectClient:
+    return get_client(sync_client=True)
+
+
+def last_flow_run(name: str) -> FlowRun:
+    with client() as api:
+        runs = [r for r in api.read_flow_runs() if r.name == name]
+    assert runs, f"no flow run named {name!r}"
+    return runs[-1]
+
+
+def artifacts_of(run: FlowRun) -> dict[str, object]:
+    with client() as api:
+        answer = api._client.post("/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [str(run.id)]}}})
+    return {a["key"] or a["type"]: a["data"] for a in answer.json()}
+
+
+def task_names(run: FlowRun) -> list[str]:
+    with client() as api:
+        runs = api.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
+    return [r.name.rsplit("-", 1)[0] for r in sorted(runs, key=lambda r: str(r.start_time))]
+
+
+def test_a_backup_shows_its_steps_and_blocks_and_a_restore_gives_it_back(machine: Machine) -> None:
+    machine.make_volume("well", 16 * MIB, data=noise(5 * MIB))
+    state = backup_volume("well", return_state=True)
+    assert state.is_completed(), state.message
+    assert "backup safe as version" in str(state.message)
+    run = last_flow_run("back up well (split)")
+    names = task_names(run)
+    assert names[:3] == ["look-up-version", "check pair", "create secondary"]
+    assert {"split pair", "request over line 2", "delete secondary"} <= set(names)
+    shown = artifacts_of(run)
+    blocks = next(data for key, data in shown.items() if key.endswith("-blocks"))
+    assert any(row["what"] == "stored" for row in json.loads(str(blocks)))
+    remote = last_flow_run("copy well to the store")
+    assert {"produce virtual server", "copy", "commit version", "delete virtual server"} <= set(task_names(remote))
+    machine.make_volume("third", 16 * MIB)
+    restored = restore_volume("well", "third", return_state=True)
+    assert restored.is_completed(), restored.message
+    assert machine.digest("third") == machine.digest("well")
+    assert machine.leftovers() == []
+
+
+def test_a_flow_fails_with_the_error_that_a_person_can_act_on(machine: Machine) -> None:
+    machine.make_volume("well", 2 * MIB)
+    with pytest.raises(NotFoundError, match="well-7"):
+        backup_volume("well-7")
+    with pytest.raises(NotFoundError, match="latest"):
+        restore_volume("well", "well")
+    machine.source_array.create_volume("copy", 2 * MIB)
+    machine.source_array.create_pair("well", "copy")
+    with pytest.raises(ConflictError, match="primary"):
+        backup_volume("copy", mode=BackupMode.SPLIT)
+    assert machine.leftovers() == []
+
+
+def test_recovery_says_what_it_did(machine: Machine) -> None:
+    assert recover_runs(Where.BOTH) == []

@@ -116,8 +116,17 @@ class Database:
     """
 
     def __init__(self, url: str | Path) -> None:
-        self.url = _full_url(url)
-        self.engine = _engine(self.url)
+        self.url = str(url) if "://" in str(url) else f"sqlite:///{url}"
+        try:
+            self.engine = _engine(self.url)
+        except (ArgumentError, ImportError) as error:
+            raise InputError(
+                "the journal's URL",
+                expected="an SQLAlchemy URL such as sqlite:////var/lib/nightwell/journal.db",
+                found=str(error),
+                cause="a typing error in the settings, or the database's driver is not installed",
+                next_step="correct the journal's URL, or install the driver it names",
+            ) from error
         try:
             self._prepare()
         except DatabaseError as error:
@@ -193,23 +202,6 @@ class Database:
             metadata.create_all(connection)
             if connection.execute(select(format_table.c.version)).first() is None:
                 connection.execute(insert(format_table).values(version=FORMAT))
-
-
-def _full_url(url: str | Path) -> str:
-    text = str(url)
-    if "://" not in text:
-        return f"sqlite:///{text}"
-    try:
-        make_url(text)
-    except ArgumentError as error:
-        raise InputError(
-            f"journal {text!r}",
-            expected="an SQLAlchemy URL such as sqlite:////var/lib/nightwell/journal.db",
-            found=str(error),
-            cause="a typing error in the settings",
-            next_step="correct the journal's URL",
-        ) from error
-    return text
 
 
 def _engine(url: str) -> Engine:

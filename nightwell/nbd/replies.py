@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from nightwell.nbd import wire
@@ -24,8 +25,8 @@ class Pending:
         The request.
     view
         Where a READ puts its data, as long as ``length_bytes``.
-    received_bytes
-        How much of the data has come.
+    received
+        Which pieces of ``view`` have come: start and end, sorted, without overlap.
     descriptors
         Of a BLOCK_STATUS: per context number, pairs of length and flags.
     error
@@ -36,7 +37,7 @@ class Pending:
     offset_bytes: int
     length_bytes: int
     view: memoryview | None = None
-    received_bytes: int = 0
+    received: list[tuple[int, int]] = field(default_factory=list)
     descriptors: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     error: tuple[int, str] | None = None
 
@@ -76,7 +77,7 @@ class ReplyReader:
             request.error = number, ""
         elif request.view is not None:
             self._stream.receive_into(request.view)
-            request.received_bytes = request.length_bytes
+            request.received.append((0, request.length_bytes))
         return _complete(pending, cookie)
 
     def _chunk(self, pending: dict[int, Pending]) -> Pending | None:
@@ -140,20 +141,25 @@ def _find(pending: dict[int, Pending], cookie: int) -> Pending:
 
 def _target(request: Pending, offset_bytes: int, length_bytes: int) -> memoryview:
     start = offset_bytes - request.offset_bytes
-    if request.view is None or start < 0 or start + length_bytes > request.length_bytes:
+    if request.view is None or start < 0 or not 0 < length_bytes <= request.length_bytes - start:
         raise MalformedError("data that was not asked for")
-    request.received_bytes += length_bytes
-    if request.received_bytes > request.length_bytes:
+    end = start + length_bytes
+    place = bisect_left(request.received, (start, end))
+    if (place and request.received[place - 1][1] > start) or (
+        place < len(request.received) and request.received[place][0] < end
+    ):
         raise MalformedError("the same data twice")
-    return request.view[start : start + length_bytes]
+    request.received.insert(place, (start, end))
+    return request.view[start:end]
 
 
 def _complete(pending: dict[int, Pending], cookie: int) -> Pending:
     request = pending.pop(cookie)
     if request.error is not None:
         return request
-    if request.view is not None and request.received_bytes != request.length_bytes:
-        raise MalformedError(f"{request.received_bytes} of {request.length_bytes} bytes read")
+    received_bytes = sum(end - start for start, end in request.received)
+    if request.view is not None and received_bytes != request.length_bytes:
+        raise MalformedError(f"{received_bytes} of {request.length_bytes} bytes read")
     if request.command == Command.BLOCK_STATUS and not request.descriptors:
         raise MalformedError("a block status without extents")
     return request

@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hypothesis import HealthCheck, settings
+
 from nightwell.errors import NotFoundError
 from nightwell.nbd.backend import Backend, ExportTable
 from nightwell.nbd.file_backend import FileBackend
 from nightwell.nbd.server import NbdServer
 from nightwell.nbd.tls import TlsFiles
+
+
+# A busy machine is no finding.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @dataclass(frozen=True)

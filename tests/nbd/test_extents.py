@@ -3,8 +3,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from nbd.serving import UNHURRIED
 
 from nightwell.nbd.extents import covering, merged
 from nightwell.nbd.wire import Extent
@@ -24,6 +25,7 @@ def statuses(row: list[Extent]) -> list[int]:
     return [extent.flags for extent in row for _ in range(extent.length_bytes)]
 
 
+@settings(UNHURRIED)
 @given(ROWS)
 def test_merging_keeps_every_byte_and_leaves_no_equal_neighbours(pieces: list[tuple[int, int]]) -> None:
     row = row_of(pieces)
@@ -32,6 +34,7 @@ def test_merging_keeps_every_byte_and_leaves_no_equal_neighbours(pieces: list[tu
     assert all(left.flags != right.flags for left, right in pairwise(short))
 
 
+@settings(UNHURRIED)
 @given(ROWS, st.data())
 def test_cutting_to_a_range_gives_the_status_of_that_range(pieces: list[tuple[int, int]], data: st.DataObject) -> None:
     row = row_of(pieces)

@@ -52,8 +52,8 @@ def qemu_nbd(image: Path, *options: str, tls: TlsFiles | None = None) -> Iterato
         assert process.poll() is None, process.stderr.read()
         yield f"{scheme}:///v?socket={quote(str(socket))}"
     finally:
-        process.terminate()
-        process.wait(10)
+        process.kill()  # what it has answered is in the file already; its own ending can take long
+        process.wait(30)
         process.stderr.close()
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbd.raw import RawClient
-from nbd.serving import Serve, Served, eventually
+from nbd.serving import UNHURRIED, Serve, Served, eventually
 
 from nightwell.errors import UnreachableError
 from nightwell.nbd import wire
@@ -64,7 +64,7 @@ def serves(served: Served) -> bool:
         return len(client.read(0, 4096)) == 4096
 
 
-@settings(max_examples=150, deadline=None)
+@settings(UNHURRIED, max_examples=100)
 @given(flags=FLAGS, fragments=st.lists(FRAGMENTS, max_size=6))
 def test_whatever_bytes_come_the_next_client_is_served(standing: Served, flags: bytes, fragments: list[bytes]) -> None:
     threads = threading.active_count()
@@ -79,7 +79,7 @@ def test_whatever_bytes_come_the_next_client_is_served(standing: Served, flags: 
 
 
 def test_a_client_that_dribbles_through_the_haggling_is_cut_at_the_deadline(serve: Serve) -> None:
-    served = serve(MemoryExports(v=MemoryBackend(4096)), handshake_s=0.3)
+    served = serve(MemoryExports(v=MemoryBackend(4096)), handshake_s=0.5)
     with RawClient(served) as client:
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             _dribble(client)
@@ -87,10 +87,12 @@ def test_a_client_that_dribbles_through_the_haggling_is_cut_at_the_deadline(serv
 
 
 def _dribble(client: RawClient) -> None:
+    option = wire.pack_option(Option.STRUCTURED_REPLY)  # every wait is short, and every option a good one
     deadline_s = time.monotonic() + 5
     while time.monotonic() < deadline_s:
-        client.send(b"I")
-        time.sleep(0.02)
+        for start in range(0, len(option), 4):
+            client.send(option[start : start + 4])
+            time.sleep(0.01)
 
 
 def test_half_open_clients_are_cut_at_the_deadline_and_leave_no_thread(serve: Serve) -> None:

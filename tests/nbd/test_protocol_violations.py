@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from nbd.serving import UNHURRIED
 
 from nightwell.errors import NightwellError, NotFoundError, UnreachableError
 from nightwell.nbd import wire
@@ -88,6 +89,9 @@ REPLIES: dict[str, Callable[[int], bytes]] = {
     "data behind the range": lambda cookie: data_chunk(cookie, 1, bytes(SIZE), done=True),
     "data twice": lambda cookie: (
         data_chunk(cookie, 0, bytes(SIZE), done=False) + data_chunk(cookie, 0, bytes(1), done=True)
+    ),
+    "one half twice, the other never": lambda cookie: (
+        data_chunk(cookie, 0, bytes(SIZE // 2), done=False) + data_chunk(cookie, 0, bytes(SIZE // 2), done=True)
     ),
     "an empty data chunk": lambda cookie: data_chunk(cookie, 0, b"", done=False),
     "a hole behind the range": lambda cookie: wire.pack_chunk(
@@ -235,7 +239,7 @@ def test_an_old_server_says_no_by_hanging_up() -> None:
         NbdClient.connect(url, timeout_s=5)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(UNHURRIED, max_examples=40)
 @given(st.lists(st.one_of(st.binary(max_size=40), st.just(GREETING), st.just(bytes(1000))), max_size=5))
 def test_whatever_a_server_says_the_client_ends_with_an_error_of_its_own(pieces: list[bytes]) -> None:
     def script(sock: socket.socket) -> None:
@@ -245,7 +249,7 @@ def test_whatever_a_server_says_the_client_ends_with_an_error_of_its_own(pieces:
         NbdClient.connect(url, timeout_s=5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(UNHURRIED, max_examples=40)
 @given(st.binary(max_size=80))
 def test_whatever_follows_an_opened_export_no_read_succeeds_by_accident(noise: bytes) -> None:
     def script(sock: socket.socket) -> None:

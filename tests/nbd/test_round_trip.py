@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from nbd.serving import Files, Serve
+from nbd.serving import UNHURRIED, Files, Serve
 
 from nightwell.nbd.backend import Backend
 from nightwell.nbd.client import NbdClient, list_exports
@@ -78,7 +78,7 @@ def check_extents(client: NbdClient, oracle: bytearray, offset: int, length: int
 
 
 @pytest.mark.parametrize("make", [make_memory, make_file])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(UNHURRIED, max_examples=40)
 @given(operations=OPERATIONS)
 def test_any_sequence_of_requests_leaves_what_a_plain_array_of_bytes_would_hold(
     serve: Serve,

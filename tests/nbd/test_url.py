@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from nbd.serving import UNHURRIED
 
 from nightwell.errors import InputError
 from nightwell.nbd.url import DEFAULT_PORT, ExportUrl, parse_url
@@ -27,6 +28,7 @@ def test_a_url_is_parsed(url: str, parts: ExportUrl) -> None:
     assert parse_url(str(parts)) == parts
 
 
+@settings(UNHURRIED)
 @given(
     name=NAMES,
     host=st.sampled_from(["localhost", "10.0.0.1", "::1"]),
@@ -38,6 +40,7 @@ def test_a_tcp_url_comes_back_as_it_was(*, name: str, host: str, port: int, secu
     assert parse_url(str(parts)) == parts
 
 
+@settings(UNHURRIED)
 @given(NAMES, PATHS)
 def test_a_unix_url_comes_back_as_it_was(name: str, path: str) -> None:
     parts = ExportUrl(name, socket_path=path)

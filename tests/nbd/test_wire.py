@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from nbd.serving import UNHURRIED
 
 from nightwell.nbd import wire
 from nightwell.nbd.wire import Chunk, Command, Cursor, MalformedError, Option, Reply, Request
@@ -12,6 +13,7 @@ U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
 
 
+@settings(UNHURRIED)
 @given(U16, U16, U64, U64, U32)
 def test_a_request_comes_back_as_it_was(command: int, flags: int, cookie: int, offset: int, length: int) -> None:
     request = Request(command, flags, cookie, offset, length)
@@ -36,6 +38,7 @@ def test_options_and_replies_have_the_bytes_of_the_specification() -> None:
     assert chunk == bytes.fromhex("668e33ef 0001 0000 0000000000000009 00000000")
 
 
+@settings(UNHURRIED)
 @given(st.text(max_size=100), U16, U32)
 def test_fields_are_taken_one_after_another(text: str, small: int, large: int) -> None:
     cursor = Cursor(wire.pack_string(text) + wire.U16.pack(small) + wire.U32.pack(large))

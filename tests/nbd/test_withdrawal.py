@@ -10,6 +10,7 @@ import pytest
 from nbd.serving import Serve, eventually
 
 from nightwell.errors import InputError, NotFoundError, UnreachableError
+from nightwell.nbd.backend import Backend
 from nightwell.nbd.client import NbdClient
 from nightwell.nbd.server import NbdServer
 from nightwell.testing.nbd import MemoryBackend, MemoryExports
@@ -68,6 +69,41 @@ def test_disconnecting_waits_for_the_request_in_flight_and_leaves_other_exports_
 def _write_until_cut(client: NbdClient) -> None:
     with pytest.raises(UnreachableError):
         client.write(0, b"x" * 4096)
+
+
+def test_a_client_that_is_just_opening_the_export_is_waited_for_too(serve: Serve) -> None:
+    class SlowTable(MemoryExports):
+        entered = threading.Event()
+        release = threading.Event()
+
+        def open(self, name: str) -> Backend:
+            backend = super().open(name)
+            self.entered.set()
+            assert self.release.wait(30)
+            return backend
+
+    backend = MemoryBackend(4096)
+    table = SlowTable(v=backend)
+    served = serve(table)
+    client = threading.Thread(target=_connect_until_cut, args=(served.url("v"),))
+    client.start()
+    assert table.entered.wait(5)
+    del table.backends["v"]
+    withdrawal = threading.Thread(target=served.server.disconnect, args=("v",))
+    withdrawal.start()
+    withdrawal.join(0.1)
+    assert withdrawal.is_alive()
+    table.release.set()
+    withdrawal.join(5)
+    client.join(5)
+    assert not withdrawal.is_alive()
+    assert not client.is_alive()
+    assert (backend.opened, backend.closed) == (1, 1)
+
+
+def _connect_until_cut(url: str) -> None:
+    with pytest.raises(UnreachableError):
+        NbdClient.connect(url)
 
 
 def test_no_write_lands_after_a_withdrawal_however_many_clients_press_in(serve: Serve) -> None:

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 
+import boto3
 from backups import BLOCK_BYTES, Data, back_up, draft
 
 from nightwell.store import BackupStore, StoreLocation
+
+# boto3 reads its models once, here, before the fork server forks; this client is not used.
+boto3.client("s3", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none").close()
 
 
 def warm_processes() -> ForkServerContext:
     """Return a context whose processes start with everything imported, in a few milliseconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["killed_backup"])
+    # The fork server does not know pytest's additions to sys.path, and says nothing when it cannot import.
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), before]))
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
     return context
 
 

@@ -7,6 +7,7 @@ times the processor time, and every block carries a digest of its own.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,9 @@ _REQUEST_TIMEOUT = timedelta(seconds=120)
 _RETRY_TIMEOUT = timedelta(seconds=60)
 _MAX_RETRIES = 4
 _MISSING = 404
+
+# boto3's default session, which keeps what half a second was spent to load, makes one client at a time.
+_MAKING_CLIENTS = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +67,7 @@ class Objects:
             },
             retry_config={"max_retries": _MAX_RETRIES, "retry_timeout": _RETRY_TIMEOUT},
         )
-        self._control: S3Client = boto3.client(
-            "s3",
-            endpoint_url=location.endpoint_url,
-            region_name=location.region,
-            aws_access_key_id=location.access_key,
-            aws_secret_access_key=location.secret_key,
-            config=Config(
-                connect_timeout=_CONNECT_TIMEOUT.total_seconds(),
-                read_timeout=30,
-                retries={"max_attempts": 2},
-                s3={"addressing_style": "path"},
-                request_checksum_calculation="when_required",  # older servers refuse the newer checksums
-                response_checksum_validation="when_required",
-            ),
-        )
+        self._control = _control_client(location)
 
     def check_bucket(self, *, create: bool = False) -> datetime:
         """Return the server's time when it answers, accepts us, and has the bucket (``create`` makes it)."""
@@ -178,6 +168,25 @@ class Objects:
     def close(self) -> None:
         """Close the connections of the control plane."""
         self._control.close()
+
+
+def _control_client(location: StoreLocation) -> S3Client:
+    with _MAKING_CLIENTS:
+        return boto3.client(
+            "s3",
+            endpoint_url=location.endpoint_url,
+            region_name=location.region,
+            aws_access_key_id=location.access_key,
+            aws_secret_access_key=location.secret_key,
+            config=Config(
+                connect_timeout=_CONNECT_TIMEOUT.total_seconds(),
+                read_timeout=30,
+                retries={"max_attempts": 2},
+                s3={"addressing_style": "path"},
+                request_checksum_calculation="when_required",  # older servers refuse the newer checksums
+                response_checksum_validation="when_required",
+            ),
+        )
 
 
 def _server_time(headers: dict[str, str]) -> datetime:

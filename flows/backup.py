@@ -13,6 +13,7 @@ from flows.sites import source_of
 from nightwell.protocol import BackupMode, Run
 from nightwell.settings import load_settings
 from tasks.effects import as_tasks
+from tasks.watch import on_event
 
 
 @flow(name="backup-volume", flow_run_name="back up {volume} ({mode})", persist_result=False)
@@ -26,7 +27,7 @@ def backup_volume(volume: str, mode: BackupMode = BackupMode.SPLIT, keep_pair: b
         keep_pair: Keep a pair that this run makes, so that the next run copies only what changed.
     """
     with source_of(load_settings()) as site:
-        run = site.back_up(volume, mode=mode, keep_pair=keep_pair, wrap=as_tasks)
+        run = site.back_up(volume, mode=mode, keep_pair=keep_pair, wrap=as_tasks, on_event=on_event)
         if run.committed:
             _tell(run)
         return conclude(site, run)

@@ -12,6 +12,7 @@ from nightwell.protocol import Run, verdict
 from nightwell.settings import load_settings
 from nightwell.sites.build import destination_site
 from tasks.effects import as_tasks
+from tasks.watch import on_event
 
 
 class Where(StrEnum):
@@ -33,11 +34,11 @@ def recover_runs(site: Where = Where.BOTH) -> list[str]:
     runs: list[Run] = []
     # The destination first: its truth decides whether the source goes forward or back.
     if site is not Where.SOURCE:
-        with destination_site(settings, wrap=as_tasks) as there:
+        with destination_site(settings, wrap=as_tasks, on_event=on_event) as there:
             runs += there.recover()
     if site is not Where.DESTINATION:
         with source_of(settings) as here:
-            runs += here.recover(wrap=as_tasks)
+            runs += here.recover(wrap=as_tasks, on_event=on_event)
     lines = [f"{run.opened.site} {run.run_id}: {verdict(run)}" for run in runs]
     for line in lines:
         get_run_logger().info(line)

@@ -20,9 +20,9 @@ from nightwell.sites.requests import (
     RestoreRequest,
     VersionAnswer,
 )
-from tasks.artifacts import CopyProgress
 from tasks.effects import as_tasks
 from tasks.line2 import publish_answer
+from tasks.watch import WatchedProgress, on_event
 
 A = TypeVar("A", BackupAnswer, RestoreAnswer, BackupAnswer | RestoreAnswer | None, VersionAnswer | None)
 
@@ -71,7 +71,9 @@ def look_up_version(volume: str, selector: str = "latest") -> VersionAnswer | No
 def _answered(subject: str, work: Callable[[DestinationSite], A]) -> A:
     """Publish the answer or the error for a site that asked through the server, then return or raise it."""
     asked_from_afar = flow_run.parent_flow_run_id is None
-    with destination_site(load_settings(), wrap=as_tasks, on_progress=CopyProgress(subject)) as site:
+    with destination_site(
+        load_settings(), wrap=as_tasks, on_event=on_event, on_progress=WatchedProgress(subject)
+    ) as site:
         try:
             answer = work(site)
         except NightwellError as error:

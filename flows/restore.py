@@ -11,6 +11,7 @@ from flows.outcome import conclude
 from flows.sites import source_of
 from nightwell.settings import load_settings
 from tasks.effects import as_tasks
+from tasks.watch import on_event
 
 
 @flow(name="restore-volume", flow_run_name="restore {volume} {version} to {target}", persist_result=False)
@@ -23,4 +24,4 @@ def restore_volume(volume: str, target: str, version: str = "latest") -> State[A
         version: "latest", a version's id, or the beginning of one.
     """
     with source_of(load_settings()) as site:
-        return conclude(site, site.restore(volume, version, target, wrap=as_tasks))
+        return conclude(site, site.restore(volume, version, target, wrap=as_tasks, on_event=on_event))

@@ -1,0 +1,81 @@
+"""Analyse the well on a volume again, straight from a version in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow
+
+from nightwell.reanalysis import SCANS_PATH, scans_of_version
+from nightwell.settings import load_settings
+from nightwell.sites.build import store_location
+from nightwell.wells.analysis import Method
+from nightwell.wells.profiles import load_profiles
+from tasks.artifacts import publish_picture
+from tasks.wells import analyse, build_cubes, commit_analysis, draw_depth_log, export_las
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """What a re-analysis made, and from what."""
+
+    well: str
+    volume: str
+    version_id: str
+    analysis_id: str
+    is_new: bool
+    results: str
+    cube: Path
+    depth_log: Path
+    las: Path
+    simulated: bool
+
+    def lines(self) -> list[str]:
+        """Return one line for each product."""
+        new = "new" if self.is_new else "the same inputs gave it before"
+        return [
+            f"well {self.well} from version {self.version_id} of volume {self.volume}"
+            + (", SIMULATED in part" if self.simulated else ""),
+            f"cubes (depth x m/z)   {self.cube}",
+            f"species, indicators   {self.results}, analysis {self.analysis_id} ({new})",
+            f"depth log             {self.depth_log}",
+            f"LAS 2.0               {self.las}",
+        ]
+
+
+@flow(name="reanalyse-volume", flow_run_name="re-analyse {volume} {version}", persist_result=False)
+def reanalyse_volume(volume: str, version: str = "latest", path: str = SCANS_PATH, out: str | None = None) -> Products:
+    """Read a well's raw scans from a backup, and turn them into species, indicators, a depth log and LAS.
+
+    Args:
+        volume: The volume that holds the well.
+        version: "latest", a version's id, or the beginning of one.
+        path: Folder of the raw scans on the volume's file system.
+        out: Folder for cubes, depth log and LAS; by default below the place of the results.
+    """
+    settings = load_settings()
+    results = settings.results_location()
+    method = Method.default(profiles=load_profiles(settings.wells.profiles))
+    with scans_of_version(store_location(settings), volume, version, path=path) as found:
+        well = str(found.scans.attrs["well"])
+        folder = Path(out) if out else Path(results) / "products" / well / found.version.version_id
+        folder.mkdir(parents=True, exist_ok=True)
+        cube = build_cubes(found.scans, folder / "cube.zarr")
+        result = analyse(found.scans, found.inputs, method)
+        analysis, is_new = commit_analysis(result, results)
+        depth_log = draw_depth_log(result, folder / "depth_log.png")
+        las = export_las(result, folder / f"{well}.las")
+        publish_picture(depth_log, f"Depth log of {well}")
+        return Products(
+            well=well,
+            volume=volume,
+            version_id=found.version.version_id,
+            analysis_id=analysis.analysis_id,
+            is_new=is_new,
+            results=results,
+            cube=cube,
+            depth_log=depth_log,
+            las=las,
+            simulated=bool(result.tree.attrs.get("simulated")),
+        )

@@ -16,7 +16,6 @@ from nightwell.nbd.file_backend import FileBackend
 from nightwell.nbd.server import NbdServer
 from nightwell.nbd.tls import TlsFiles
 
-
 # A busy machine is no finding.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 

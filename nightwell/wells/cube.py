@@ -71,11 +71,16 @@ def build_cube(
 
 def _bins(scans: RawScans, settings: CubeSettings) -> dict[Stream, DepthBins]:
     bins: dict[Stream, DepthBins] = {}
+    depth = scans.registration.depth_m
     for stream in Stream:
-        depth = scans.registration.depth_m[samples_of(scans, stream)]
-        if depth.size:
-            middles = np.unique(depth) if stream.discrete else regular_bins(depth, settings.step_m)
-            bins[stream] = DepthBins.empty(middles, scans.mz.size)
+        samples = samples_of(scans, stream)
+        if not samples.any():
+            continue
+        # Gas: all depths that its scans reach, also where only blanks were measured, so that gaps are seen.
+        middles = np.unique(depth[samples])
+        if not stream.discrete:
+            middles = regular_bins(depth[scans.stream == stream.code], settings.step_m)
+        bins[stream] = DepthBins.empty(middles, scans.mz.size)
     return bins
 
 

@@ -18,6 +18,7 @@ from nightwell.wells.contract import FLAGS, validate_cube
 from nightwell.wells.cube import CubeSettings, build_cube
 from nightwell.wells.drilling import import_drilling
 from nightwell.wells.gas_log import import_gas_log
+from nightwell.wells.lag import register_scans
 from nightwell.wells.quadrupole import import_quadrupole
 from nightwell.wells.simulate import Plan, Simulation, simulate_scans
 from nightwell.wells.spectra import Imperfections, simulated_instrument
@@ -148,13 +149,33 @@ def test_saturated_currents_are_missing_and_flagged() -> None:
     assert np.isfinite(cube.intensity.sel(mz=15).to_numpy()[some]).all()
 
 
-def test_scans_of_standing_mud_are_left_out_and_flagged(simulated: xr.DataTree) -> None:
-    cube = build_cube(simulated)["trap_gas"].to_dataset()
-    assert flagged(cube, "no_circulation").any()
-    samples = (simulated["scans"].stream.to_numpy() == Stream.TRAP_GAS.code) & (
-        simulated["scans"].kind.to_numpy() == ScanKind.SAMPLE.code
+def test_standing_mud_and_a_bit_off_bottom_are_left_out_and_flagged(simulated: xr.DataTree) -> None:
+    tree = simulated.copy()
+    drilling = simulated["drilling"].to_dataset()
+    reaming = (drilling.bit_depth > 1850) & (drilling.bit_depth < 1855)
+    tree["drilling"] = xr.DataTree(
+        drilling.assign(rop=drilling.rop.where(~reaming, 0.0).assign_attrs(drilling.rop.attrs))
     )
-    assert int(cube.scan_count.sum()) < int(samples.sum())
+    cube = build_cube(tree)["trap_gas"].to_dataset()
+    found = register_scans(tree)
+    scans = tree["scans"].to_dataset()
+    samples = (scans.stream.to_numpy() == Stream.TRAP_GAS.code) & (scans.kind.to_numpy() == ScanKind.SAMPLE.code)
+    samples &= ~np.isnan(found.depth_m)
+    assert (samples & found.no_circulation).any()
+    assert (samples & found.off_bottom).any()
+    used = samples & ~found.no_circulation & ~found.off_bottom
+    assert int(cube.scan_count.sum()) == int(used.sum())
+    assert flagged(cube, "no_circulation").any()
+    middle = cube.sel(depth=slice(1851, 1854))
+    assert flagged(middle, "off_bottom").all()
+    assert flagged(middle, "no_scans").all()
+
+
+def test_the_baseline_is_gone_also_without_blanks(simulated: xr.DataTree) -> None:
+    cube = build_cube(simulated, CubeSettings(remove_blank=False))["trap_gas"].to_dataset()
+    assert abs(float(cube.intensity.sel(mz=7).median())) < 5e-15
+    kept = build_cube(simulated, CubeSettings(remove_blank=False, off_mass=()))["trap_gas"].to_dataset()
+    assert float(kept.intensity.sel(mz=7).median()) > 5e-13
 
 
 def test_crushed_samples_without_their_background_are_flagged_not_guessed(simulated: xr.DataTree) -> None:
@@ -237,8 +258,8 @@ def test_ironbark_end_to_end(real_file: RealFile) -> None:
     scans = simulate_scans(composition_of_log(log), drilling)
     tree = build_cube(scans)
     gas = tree["trap_gas"].to_dataset()
-    assert gas.sizes["depth"] >= 8060
-    assert float(flagged(gas, "no_scans").mean()) < 0.06
+    np.testing.assert_array_equal(gas.depth, log.table.depth)  # all 8,071 rows
+    assert float(flagged(gas, "no_scans").mean()) < 0.01
     # Methane alone stands at m/z 15 but for traces: the log itself must come back.
     measured = gas.intensity.sel(mz=15).to_numpy() / expected(scans, gas, Stream.TRAP_GAS)[:, 14]
     assert np.nanmedian(measured) == pytest.approx(1.0, abs=0.03)

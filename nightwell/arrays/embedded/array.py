@@ -80,9 +80,11 @@ class EmbeddedArray(VolumeCore, ExportLine):
             catalogue = open_catalogue(settings.directory, settings.name)
             table = ServedTable(catalogue, tls=settings.line_tls or settings.tls, stall_s=settings.stall_s)
             self.server = _start_server(settings, table, catalogue.port)
-            catalogue.port = self.server.address[1]
             with catalogue.lock:
+                catalogue.port = self.server.address[1]
                 catalogue.save()
+                # Last of all: until here a failed start leaves nothing running.
+                catalogue.start_copies()
         except BaseException:
             os.close(self._lock_descriptor)
             raise

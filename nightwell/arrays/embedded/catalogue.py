@@ -22,6 +22,7 @@ from nightwell.arrays.embedded.state import (
     save_state,
 )
 from nightwell.arrays.embedded.volume import Volume
+from nightwell.arrays.port import PairState
 
 
 @dataclass(slots=True)
@@ -101,6 +102,12 @@ class Catalogue:
     def export_of(self, volume: str) -> ExportRecord | None:
         """Return an export of this volume, if there is one."""
         return next((export for export in self.exports.values() if export.volume == volume), None)
+
+    def start_copies(self) -> None:
+        """Go on with every copy that a stop has interrupted; ``lock`` is held."""
+        for linked in self.pairs.values():
+            if linked.pair.state is PairState.COPY and linked.copier is None:
+                linked.start_copy()
 
     def save(self, *, clean: bool = False, relinking: PairRecord | None = None) -> None:
         """Replace the durable record by what is held now; ``lock`` is held.

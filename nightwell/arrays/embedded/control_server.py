@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from nightwell.errors import InputError, NightwellError
 
 _log = logging.getLogger(__name__)
 _BACKLOG = 64
+_LAST_CALLS_S = 10.0
 
 
 class ControlServer:
@@ -47,7 +49,7 @@ class ControlServer:
     def __init__(self, array: Array, path: Path) -> None:
         self._array = array
         self.path = path
-        self._connections: set[socket.socket] = set()
+        self._connections: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
         self._stopped = False
         try:
@@ -64,10 +66,10 @@ class ControlServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more calls and close every connection; a call under way runs to its end, unheard."""
+        """Take no more calls, close every connection, and wait a while for the calls under way to end, unheard."""
         with self._lock:
             self._stopped = True
-            connections = tuple(self._connections)
+            connections = dict(self._connections)
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
@@ -76,6 +78,9 @@ class ControlServer:
         for connection in connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        deadline = time.monotonic() + _LAST_CALLS_S
+        for thread in connections.values():
+            thread.join(max(deadline - time.monotonic(), 0))
 
     def _accept(self) -> None:
         while True:
@@ -90,8 +95,9 @@ class ControlServer:
                 if self._stopped:
                     connection.close()
                     continue
-                self._connections.add(connection)
-            threading.Thread(target=self._converse, args=(connection,), name="control-call", daemon=True).start()
+                thread = threading.Thread(target=self._converse, args=(connection,), name="control-call", daemon=True)
+                self._connections[connection] = thread
+                thread.start()
 
     def _converse(self, connection: socket.socket) -> None:
         try:
@@ -106,7 +112,7 @@ class ControlServer:
             pass  # the client went away; its call has been carried out, and every call may be repeated
         finally:
             with self._lock:
-                self._connections.discard(connection)
+                self._connections.pop(connection, None)
 
     def _answer(self, line: bytes) -> Answer:
         try:

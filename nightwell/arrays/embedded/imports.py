@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from nightwell.arrays.embedded.state import ImportRecord
-from nightwell.errors import ConflictError, NightwellError, UnreachableError
+from nightwell.errors import ConflictError, NightwellError, NotFoundError, UnreachableError
 from nightwell.nbd.client import NbdClient
 from nightwell.nbd.faults import RequestError, WireError
 from nightwell.nbd.tls import TlsFiles
@@ -19,7 +19,8 @@ from nightwell.nbd.wire import ALLOCATION, CHANGED, PAIR, Extent
 STALL_S = 30.0
 _CONTEXTS = (ALLOCATION, CHANGED, PAIR)
 _MOST_IDLE = 4
-_PAUSE_S = 0.1
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
+_OPENING_S = 5.0  # the NBD server gives a client 10 s to be let in
 _SILENCE_S = 10.0  # a line that is cut without a word is noticed after this long without an answer
 
 _log = logging.getLogger(__name__)
@@ -71,31 +72,42 @@ class ImportedVolume:
         self._closed = threading.Event()
 
     def open(self) -> ImportBackend:
-        """Return a view for one connection; the other array's answer to a first connection passes through."""
-        client = self._borrow(min(_SILENCE_S, self._stall_s))
-        contexts = client.contexts
-        self._give_back(client)
-        return ImportBackend(self, tuple(name for name in _CONTEXTS if name in contexts))
+        """Return a view for one connection.
+
+        Raises
+        ------
+        UnreachableError
+            The line stayed cut for as long as a client waits to be let in.
+        NotFoundError, ConflictError, CredentialsError
+            The other array's own answer.
+        """
+        granted = self._repeat(lambda client: client.contexts, min(_OPENING_S, self._stall_s))
+        return ImportBackend(self, tuple(name for name in _CONTEXTS if name in granted))
 
     def call(self, work: Callable[[NbdClient], _Result]) -> _Result:
         """Carry out one request; OSError with the other array's errno, or EIO when the line stays cut."""
-        deadline = time.monotonic() + self._stall_s
+        try:
+            return self._repeat(work, self._stall_s)
+        except OSError:
+            raise
+        except NightwellError as problem:
+            _log.warning("import %s: %s", self.record.name, problem)
+            raise OSError(errno.EIO, str(problem)) from problem
+
+    def _repeat(self, work: Callable[[NbdClient], _Result], patience_s: float) -> _Result:
+        """Try until the line has carried the work once; what the other array answers to it is final."""
+        deadline = time.monotonic() + patience_s
+        pause_s = _FIRST_PAUSE_S
         while True:
             try:
-                return self._attempt(work, deadline)
-            except (UnreachableError, WireError) as problem:
-                if time.monotonic() + _PAUSE_S >= deadline or self._closed.wait(_PAUSE_S):
-                    _log.warning("import %s: %s", self.record.name, problem)
-                    raise OSError(errno.EIO, f"the line to {self.record.url} stays cut") from problem
+                return self._attempt(work, max(deadline - time.monotonic(), _FIRST_PAUSE_S))
+            except (UnreachableError, WireError):
+                if time.monotonic() + pause_s >= deadline or self._closed.wait(pause_s):
+                    raise
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    def _attempt(self, work: Callable[[NbdClient], _Result], deadline: float) -> _Result:
-        left_s = max(deadline - time.monotonic(), _PAUSE_S)
-        try:
-            client = self._borrow(min(_SILENCE_S, left_s))
-        except (UnreachableError, WireError):
-            raise
-        except NightwellError as problem:  # the other array answers, and refuses: waiting does not help
-            raise OSError(errno.EIO, str(problem)) from problem
+    def _attempt(self, work: Callable[[NbdClient], _Result], left_s: float) -> _Result:
+        client = self._borrow(min(_SILENCE_S, left_s))
         try:
             result = work(client)
         except RequestError:
@@ -110,13 +122,13 @@ class ImportedVolume:
     def _borrow(self, timeout_s: float) -> NbdClient:
         with self._lock:
             if self._closed.is_set():
-                raise OSError(errno.ESHUTDOWN, f"import {self.record.name} was released")
+                raise _released(self.record)
             if self._idle:
                 return self._idle.pop()
         client = reach(self.record.url, self._tls, timeout_s)
         if client.size_bytes != self.record.size_bytes:
             client.close()
-            raise OSError(errno.EIO, f"the size of {self.record.url} has changed to {client.size_bytes} bytes")
+            raise _resized(self.record, client.size_bytes)
         return client
 
     def _give_back(self, client: NbdClient) -> None:
@@ -197,6 +209,26 @@ class ImportBackend:
 
     def close(self) -> None:
         """Do nothing: the line is shared."""
+
+
+def _released(record: ImportRecord) -> NotFoundError:
+    return NotFoundError(
+        f"import {record.name!r}",
+        expected="an import of this array",
+        found="one that was released",
+        cause="its run has ended",
+        next_step="import the volume again",
+    )
+
+
+def _resized(record: ImportRecord, found_bytes: int) -> ConflictError:
+    return ConflictError(
+        f"import {record.name!r} of {record.url}",
+        expected=f"{record.size_bytes} bytes, as when it was attached",
+        found=f"{found_bytes} bytes",
+        cause="the volume has grown, or another one is exported under the name",
+        next_step="release the import, then attach it anew",
+    )
 
 
 def _is_secure(url: str) -> bool:

@@ -67,7 +67,7 @@ def lock_directory(directory: Path) -> int:
 
 
 def open_catalogue(directory: Path, name: str) -> Catalogue:
-    """Return what the directory holds, ready to be served; a new directory holds nothing.
+    """Return what the directory holds, its copies not yet running; a new directory holds nothing.
 
     Raises
     ------
@@ -91,9 +91,6 @@ def open_catalogue(directory: Path, name: str) -> Catalogue:
         )
     _restore(held, state)
     held.save()
-    for linked in held.pairs.values():
-        if linked.pair.state is PairState.COPY:
-            linked.start_copy()
     return held
 
 

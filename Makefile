@@ -2,7 +2,7 @@
 # Without make: the README shows the same steps as plain commands.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock docs-check clean environment environment-313 tools test-311 test-313
+.PHONY: help demo test lint bench lock docs-check reference clean environment environment-313 tools test-311 test-313
 
 PYTHON ?= $(shell infra/find_python 3.11 3.12 3.13 || echo python3)
 PYTHON_313 ?= $(shell infra/find_python 3.13)
@@ -17,7 +17,7 @@ help: ## list the recipes
 
 demo: environment ## back up, restore and re-analyse a well; WELL=gas.csv DRILLING=drilling.csv for a real one
 	@$(PYTHON) infra/fetch_tools.py demo
-	@$(BIN)/python -m flows.demo $(if $(WELL),--well "$(WELL)") $(if $(DRILLING),--drilling "$(DRILLING)")
+	@$(BIN)/python infra/demo.py $(if $(WELL),--well "$(WELL)") $(if $(DRILLING),--drilling "$(DRILLING)")
 
 test: environment tools lint test-311 test-313 ## all checks and all tests, from nothing
 
@@ -27,6 +27,7 @@ lint: environment ## ruff, mypy strict, the import contract
 	$(BIN)/mypy
 	$(BIN)/mypy tests infra benchmarks
 	$(BIN)/lint-imports
+	$(BIN)/python infra/write_reference.py --check
 
 test-311: environment tools
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
@@ -41,6 +42,9 @@ endif
 bench: environment ## the backup beside other tools, 2 GiB; BENCH="--size 256MiB" for less
 	@$(PYTHON) infra/fetch_tools.py bench
 	$(BIN)/python benchmarks/backup.py $(BENCH)
+
+reference: environment ## write docs/settings.md and docs/cli.md from the code
+	$(BIN)/python infra/write_reference.py
 
 docs-check: environment ## links, settings, commands and flows in docs/ against the code
 	$(BIN)/python -m pytest -q tests/architecture

@@ -64,7 +64,10 @@ def running_seaweed(folder: Path) -> Iterator[StoreLocation]:
     command += ["-volume.max=10000", "-webdav=false", "-admin.ui=false", "-master.telemetry=false"]
     with LocalProcess(command, log=folder / "weed.log", name="weed") as process:
         process.wait_ready(lambda: listens(ports["s3"]))
-        yield _with_bucket(process, ports["s3"])
+        try:
+            yield _with_bucket(process, ports["s3"])
+        finally:
+            process.kill()  # its data is thrown away, and asking takes ten seconds
 
 
 def fresh_prefix(location: StoreLocation) -> StoreLocation:

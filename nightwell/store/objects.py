@@ -8,7 +8,7 @@ times the processor time, and every block carries a digest of its own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -127,12 +127,10 @@ class Objects:
             except OBJECT_MISSING:
                 return None
 
-    def get_ranges(
-        self, key: str, offsets: Sequence[int], lengths: Sequence[int], *, gap_bytes: int
-    ) -> list[obstore.Bytes]:
-        """Return ranges of one object; those closer than ``gap_bytes`` share a request."""
+    def get_range(self, key: str, offset_bytes: int, length_bytes: int) -> memoryview:
+        """Return a range of an object; shorter, or an error, when the object ends before the range does."""
         with named(self.location, f"read {key}"):
-            return obstore.get_ranges(self._data, key, starts=offsets, lengths=lengths, coalesce=gap_bytes)
+            return memoryview(obstore.get_range(self._data, key, start=offset_bytes, length=length_bytes))
 
     def delete(self, key: str) -> None:
         """Delete one object; one that is not there is fine."""

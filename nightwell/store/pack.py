@@ -19,6 +19,10 @@ from nightwell.store.index import BlockNumbers
 #: An upload of this size reaches the speed of the line, and losing one to a retry costs little.
 PACK_BYTES: Final = 32 << 20
 
+#: A pack takes no further group from here on. Blocks that compress to nearly nothing would otherwise gather by hundreds
+#: of thousands in one pack, and what is known of them while it is filled takes more memory than their bytes.
+MOST_BLOCKS: Final = 1 << 14
+
 #: One buffer is filled while two are on their way.
 PACK_BUFFERS: Final = 3
 
@@ -102,7 +106,10 @@ class PackBuilder:
             self._send(rest)
 
     def _lacks(self, need_bytes: int) -> bool:
-        return self._open is not None and self._open.used_bytes + need_bytes > self._pack_bytes
+        pack = self._open
+        if pack is None:
+            return False
+        return pack.used_bytes + need_bytes > self._pack_bytes or len(pack.numbers) >= MOST_BLOCKS
 
     def _take_open(self) -> Pack | None:
         pack, self._open = self._open, None

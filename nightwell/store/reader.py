@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from typing import Final, Self
+from functools import partial
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,9 @@ from nightwell.store.hint import Mask
 from nightwell.store.index import LENGTH, OFFSET, PACK, SOURCE, BlockIndex
 from nightwell.store.layout import pack_key
 from nightwell.store.objects import Objects
+from nightwell.store.ranges import fetch_pieces
 from nightwell.store.segments import Segment, segment_blocks
 from nightwell.store.versions import Version
-
-#: Two pieces of a pack closer than this are fetched by one request: a request costs what this many bytes cost.
-GAP_BYTES: Final = 256 << 10
 
 _SHOWN = 8
 
@@ -135,16 +134,14 @@ class VersionReader:
             return None
         key = pack_key(self.version.volume, self.index.sources[source], pack)
         try:
-            pieces = self._objects.get_ranges(key, offsets, lengths, gap_bytes=GAP_BYTES)
+            return fetch_pieces(partial(self._objects.get_range, key), offsets, lengths)
         except NotFoundError:
             return None
         except UnreachableError:
-            # A range beyond the end of a pack fails like a server that is down.
-            end = max(offset + length for offset, length in zip(offsets, lengths, strict=True))
-            if self._objects.size_bytes(key) >= end:
+            # A range that begins beyond the end of a pack fails like a server that is down.
+            if self._objects.size_bytes(key) > max(offsets):
                 raise
             return None
-        return [memoryview(piece) for piece in pieces]
 
     def _decode(self, number: int, frame: memoryview, row: Blocks) -> bool:
         """Decompress a block into its row; return whether it is whole."""

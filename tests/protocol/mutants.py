@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import pytest
+from protocol.machines import Case
 from protocol.schedules import CASES
-from protocol.world import Case
 
 from nightwell.protocol import Facts, Phase, Run, RunKind, Site, Step, UndoFailed, Undone, transitions
 from nightwell.protocol.events import Failed, FoundCommitted

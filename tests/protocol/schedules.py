@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from protocol.world import VERSION, Before, Case, Crash, Kind, Node, Point, World
+from protocol.machines import VERSION, Before, Case
+from protocol.memory import Crash, Node, Point
+from protocol.world import Kind, World
 
 from nightwell.protocol import BackupMode, Opened, Phase, RestoreMode, Run, RunKind, Site, Step, replay, verdict
 from nightwell.protocol.tables import TABLES, Tables
@@ -43,7 +45,7 @@ class Ending:
         if self.destination is not None and self.destination.is_open:
             return ["the destination's run never ended"]
         return [
-            *self.world.wrongs,
+            *self.world.machines.wrongs,
             *_version_wrongs(self.source, self.destination, self.world),
             *_leftover_wrongs(self.source, self.destination, self.world),
             *_target_wrongs(self.source, self.world),
@@ -106,7 +108,7 @@ def _owed(run: Run | None) -> Counter[Step]:
 
 
 def _version_wrongs(source: Run, destination: Run | None, world: World) -> Iterator[str]:
-    exists = VERSION in world.versions
+    exists = VERSION in world.machines.versions
     if world.case.kind is RunKind.BACKUP:
         for run in (source, destination):
             if run is not None and run.committed != exists and Step.FENCE not in _owed(run):
@@ -131,24 +133,25 @@ def _leftover_wrongs(source: Run, destination: Run | None, world: World) -> Iter
 def _left(source: Run, world: World) -> dict[Step, str]:
     """What deviates from how it should be, by the effect that a person would be told to do."""
     left: dict[Step, str] = {}
-    if world.frozen:
+    machines = world.machines
+    if machines.frozen:
         left[Step.THAW] = "the host is frozen"
-    if world.exported:
+    if machines.exported:
         left[Step.WITHDRAW_EXPORT] = "the export is left"
-    if world.server != "none":
-        left[Step.DELETE_SERVER] = f"a virtual server is left ({world.server})"
-    if world.imported:
+    if machines.server != "none":
+        left[Step.DELETE_SERVER] = f"a virtual server is left ({machines.server})"
+    if machines.imported:
         left[Step.RELEASE_IMPORT] = "the import is left"
     kept = world.case.keep and source.committed and world.case.mode is not BackupMode.DIRECT
-    pair_expected = world.persons_pair or kept
-    if pair_expected and world.pair == "SMPL":
+    pair_expected = machines.persons_pair or kept
+    if pair_expected and machines.pair == "SMPL":
         left[Step.CREATE_PAIR] = "the pair is gone"  # never owed: always a wrong
-    elif pair_expected and world.pair == "PSUS" and (world.case.before is not Before.PSUS or world.resynced):
+    elif pair_expected and machines.pair == "PSUS" and (world.case.before is not Before.PSUS or machines.resynced):
         left[Step.RESYNC] = "the pair is left split"
-    elif not pair_expected and world.pair != "SMPL":
-        left[Step.DELETE_PAIR] = f"a pair is left ({world.pair})"
-    if world.secondary != (world.persons_secondary or kept):
-        left[Step.DELETE_SECONDARY] = f"S exists={world.secondary}"
+    elif not pair_expected and machines.pair != "SMPL":
+        left[Step.DELETE_PAIR] = f"a pair is left ({machines.pair})"
+    if machines.secondary != (machines.persons_secondary or kept):
+        left[Step.DELETE_SECONDARY] = f"S exists={machines.secondary}"
     return left
 
 
@@ -167,9 +170,9 @@ def _stuck_wrongs(run: Run, world: World) -> Iterator[str]:
 def _target_wrongs(source: Run, world: World) -> Iterator[str]:
     if world.case.kind is not RunKind.RESTORE:
         return
-    if source.committed and world.target != "written":
-        yield f"restored, but the target is {world.target}"
-    if not source.committed and world.target != "old" and "MAY BE PARTLY OVERWRITTEN" not in verdict(source):
+    if source.committed and world.machines.target != "written":
+        yield f"restored, but the target is {world.machines.target}"
+    if not source.committed and world.machines.target != "old" and "MAY BE PARTLY OVERWRITTEN" not in verdict(source):
         yield "the target is overwritten, and nobody is told"
     copied = any(point.effect is Step.COPY for point in world.points)
     if source.spoiled and not copied and Step.FENCE not in _owed(source):

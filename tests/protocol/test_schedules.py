@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 
 import pytest
+from protocol.machines import Before, Case
 from protocol.mutants import MUTANTS, Mutant
 from protocol.schedules import CASES, Ending, finish, schedules
-from protocol.world import Before, Case, Kind
+from protocol.world import Kind
 
 from nightwell.protocol import BackupMode, Facts, Phase, RunKind
 from nightwell.protocol.tables import PAIR_GOES, PAIR_STAYS, SECONDARY_GOES

@@ -1,8 +1,4 @@
-"""A model of both sites in memory: array, host, line 1, virtual server, store, and two journals.
-
-Effects behave as the ports promise: they make sure of a state, and refuse what a real driver refuses. The model also
-notes at once what must never happen (``wrongs``), such as deleting what a person made.
-"""
+"""A model of both sites: their machines, their two journals, the drivers, and the faults that strike them."""
 
 from __future__ import annotations
 
@@ -10,44 +6,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from nightwell.errors import ConflictError, FencedError, NightwellError, UnknownOutcomeError
+from protocol.machines import EFFECTS, RUN, VERSION, Case, Machines, injected, unknown
+from protocol.memory import Crash, MemoryJournal, Node, Point
+
 from nightwell.protocol import (
     NO_FACTS,
-    BackupMode,
     EffectContext,
-    Event,
     Facts,
-    Mode,
     Opened,
     Run,
     RunKind,
     Site,
-    Started,
     Step,
-    UndoStarted,
-    begin,
     cancel,
     drive,
-    evolve,
+    fence_outcome,
+    request_outcome,
 )
-from nightwell.protocol.answers import fence_outcome, request_outcome
 from nightwell.protocol.tables import TABLES, Tables
-
-RUN = "run-1"
-VERSION = f"version-of-{RUN}"
-
-
-class Crash(BaseException):
-    """The process is gone: nothing of it runs any more."""
-
-
-class Before(StrEnum):
-    """What stood before the run."""
-
-    NOTHING = "nothing"
-    PAIR = "pair in step"
-    PSUS = "pair split"
-    SECONDARY = "a person's S without a pair"
 
 
 class Kind(StrEnum):
@@ -64,87 +40,6 @@ class Kind(StrEnum):
     LOST = "the destination dies and line 2 is down for a while"
 
 
-@dataclass(frozen=True)
-class Case:
-    kind: RunKind
-    mode: Mode
-    before: Before = Before.NOTHING
-    keep: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.kind}/{self.mode}, {self.before}{', keep' if self.keep else ''}"
-
-
-@dataclass(frozen=True)
-class Point:
-    """One place where a fault can strike: the start of an effect."""
-
-    site: Site
-    effect: Step
-    undo: bool
-
-
-class Node:
-    """A journal's state and what can follow it: schedules share their beginnings, and need not evolve them again."""
-
-    __slots__ = ("run", "then")
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.then: dict[Event, Node] = {}
-
-    def after(self, event: Event) -> Node:
-        node = self.then.get(event)
-        if node is None:
-            node = self.then[event] = Node(evolve(self.run, event))
-        return node
-
-
-class MemoryJournal:
-    """A site's journal and lease; ``dead`` while the process that drives the run is gone."""
-
-    def __init__(self, world: World, site: Site) -> None:
-        self.world = world
-        self.site = site
-        self.log: list[Event] = []
-        self.node: Node | None = None
-        self.dead = False
-        self.token = 0
-        self.owner = "model"
-
-    def check(self) -> None:
-        pass
-
-    def open_run(self, opened: Opened) -> None:
-        assert not self.log
-        self.log.append(opened)
-        if opened not in self.world.roots:
-            self.world.roots[opened] = Node(begin(opened, self.world.tables))
-        self.node = self.world.roots[opened]
-
-    def load(self, run_id: str) -> Run:
-        if self.dead:
-            raise Crash
-        assert self.node is not None
-        return self.node.run
-
-    def append(self, run: Run, event: Event, *, token: int | None = None) -> Run:
-        if self.dead:
-            raise Crash
-        if token != self.token:
-            raise FencedError("run", expected="", found="", cause="", next_step="")
-        assert self.node is not None
-        assert run is self.node.run, "a driver goes on from what the journal holds"
-        node = self.node.after(event)
-        if isinstance(event, Started | UndoStarted):
-            action = run.next()
-            assert action is not None
-            self.world.reach(Point(self.site, action.effect, isinstance(event, UndoStarted)))
-        self.log.append(event)
-        self.node = node
-        return node.run
-
-
 @dataclass
 class World:
     case: Case
@@ -153,20 +48,12 @@ class World:
     roots: dict[Opened, Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        existed = self.case.before in (Before.PAIR, Before.PSUS)
-        self.pair = {Before.PAIR: "PAIR", Before.PSUS: "PSUS"}.get(self.case.before, "SMPL")
-        self.secondary = existed or self.case.before is Before.SECONDARY
-        self.persons_pair = existed
-        self.persons_secondary = self.secondary
-        self.frozen = self.exported = self.imported = self.copied = self.resynced = self.thaw_tried = False
-        self.server = "none"
-        self.versions: set[str] = set()
-        self.target = "old"
+        self.machines = Machines(self.case)
+        self.thaw_tried = False
         self.line2_down = 0
         self.points: list[Point] = []
         self.struck: list[tuple[Point, Kind]] = []
-        self.wrongs: list[str] = []
-        self.journals = {site: MemoryJournal(self, site) for site in Site}
+        self.journals = {site: MemoryJournal(site, self.tables, self.roots, self.reach) for site in Site}
         self.effects = dict.fromkeys(Step, self.call)
         facts = Facts(keep_pair=self.case.keep) if self.case.kind is RunKind.BACKUP else Facts(version_id=VERSION)
         self._open(Site.SOURCE, facts)
@@ -187,8 +74,8 @@ class World:
 
     def crash(self, site: Site) -> None:
         self.journals[site].dead = True
-        if site is Site.DESTINATION and self.server == "alive":
-            self.server, self.copied = "dead", False  # its lifeline closed
+        if site is Site.DESTINATION and self.machines.server == "alive":
+            self.machines.server, self.machines.copied = "dead", False  # its lifeline closed
         raise Crash
 
     def call(self, context: EffectContext) -> Facts:
@@ -215,12 +102,13 @@ class World:
         return facts
 
     def _effect(self, point: Point, context: EffectContext) -> Facts:
-        if point.undo and self.frozen and not self.thaw_tried:
-            self.wrongs.append(f"{point.effect} while the host stands frozen")
-        if point.effect is Step.FENCE and point.site is Site.DESTINATION:
-            return self._ask_store()
-        effect: Callable[[World, EffectContext], Facts | None] = _EFFECTS[point.effect]
-        return effect(self, context) or NO_FACTS
+        if point.undo and self.machines.frozen and not self.thaw_tried:
+            self.machines.wrongs.append(f"{point.effect} while the host stands frozen")
+        if point.site is Site.SOURCE and point.effect is Step.REQUEST:
+            return self.request(context)
+        if point.site is Site.SOURCE and point.effect is Step.FENCE:
+            return self.fence(context)
+        return EFFECTS[point.effect](self.machines, context) or NO_FACTS
 
     # ------------------------------------------------------------ the two sites' drivers
 
@@ -273,155 +161,3 @@ class World:
             return self.drive(Site.DESTINATION)
 
         return fence_outcome(self._over_line2(ask))
-
-    # ------------------------------------------------------------ source array and host
-
-    def check_pair(self, _: EffectContext) -> Facts:
-        return Facts(
-            pair_existed=self.pair != "SMPL",
-            secondary_existed=self.secondary,
-            secondary="well-7.S",
-            pair_state=self.pair,
-        )
-
-    def create_secondary(self, _: EffectContext) -> None:
-        self.secondary = True
-
-    def create_pair(self, _: EffectContext) -> None:
-        need(self.secondary, "a pair needs S")
-        self.pair = "COPY" if self.pair == "SMPL" else self.pair
-
-    def wait_pair(self, _: EffectContext) -> None:
-        need(self.pair in ("COPY", "PAIR"), "only a pair that copies gets in step")
-        self.pair = "PAIR"
-
-    def quiesce(self, _: EffectContext) -> None:
-        self.frozen = True
-
-    def split(self, _: EffectContext) -> None:
-        need(self.pair in ("PAIR", "PSUS"), "only a pair in step is split")
-        if self.pair == "PAIR" and not self.frozen:
-            self.wrongs.append("split under a host that was not quiesced")
-        self.pair = "PSUS"
-
-    def thaw(self, _: EffectContext) -> None:
-        self.frozen = False
-
-    def export(self, _: EffectContext) -> None:
-        need(self.pair != "COPY", "S is not usable while it is copied")
-        self.exported = True
-
-    def withdraw(self, _: EffectContext) -> None:
-        self.exported = False
-
-    def resync(self, _: EffectContext) -> None:
-        need(not self.exported, "S is exported")
-        need(self.pair != "SMPL", "there is no pair")
-        self.pair = "PAIR"
-        self.resynced = True
-
-    def delete_pair(self, _: EffectContext) -> None:
-        need(not self.exported, "S is exported")
-        if self.persons_pair:
-            self.wrongs.append("deleted a person's pair")
-        self.pair = "SMPL"
-
-    def delete_secondary(self, _: EffectContext) -> None:
-        need(self.pair == "SMPL", "S is in a pair")
-        need(not self.exported, "S is exported")
-        if self.persons_secondary:
-            self.wrongs.append("deleted a person's S")
-        self.secondary = False
-
-    # ------------------------------------------------------------ destination array, virtual server, store
-
-    def import_volume(self, _: EffectContext) -> None:
-        need(self.exported, "there is no such export")
-        self.imported = True
-
-    def produce(self, _: EffectContext) -> None:
-        self.server, self.copied = "alive", False
-
-    def copy(self, _: EffectContext) -> None:
-        if self.case.kind is RunKind.RESTORE:
-            self.target = "partial"
-        need(self.server == "alive", "there is no virtual server")
-        need(self.imported and self.exported, "line 1 is cut")
-        wanted = (
-            {BackupMode.SPLIT: "PSUS", BackupMode.PAIR: "PAIR"}.get(BackupMode(self.case.mode), self.pair)
-            if (self.case.kind is RunKind.BACKUP)
-            else self.pair
-        )
-        need(self.pair == wanted, "the pair is in the wrong state")
-        self.copied = True
-        if self.case.kind is RunKind.RESTORE:
-            self.target = "written"
-
-    def commit(self, _: EffectContext) -> Facts:
-        if VERSION not in self.versions:
-            need(self.server == "alive" and self.copied, "the mover has nothing to commit")
-            if not self.exported:
-                self.wrongs.append("committed after the source took S back")
-        self.versions.add(VERSION)
-        return Facts(version_id=VERSION)
-
-    def verify(self, _: EffectContext) -> None:
-        need(self.server == "alive" and self.target == "written", "there is nothing to verify")
-
-    def _ask_store(self) -> Facts:
-        self.server, self.copied = "none", False
-        found = VERSION in self.versions
-        return Facts(committed=found, version_id=VERSION if found else None)
-
-    def delete_server(self, _: EffectContext) -> None:
-        self.server, self.copied = "none", False
-
-    def release(self, _: EffectContext) -> None:
-        need(self.server != "alive", "the virtual server still reads the import")
-        self.imported = False
-
-
-def nothing(_world: World, _context: EffectContext) -> None:
-    """Check what the model has no counterpart of."""
-
-
-_EFFECTS: Mapping[Step, Callable[[World, EffectContext], Facts | None]] = {
-    Step.CHECK_PAIR: World.check_pair,
-    Step.CREATE_SECONDARY: World.create_secondary,
-    Step.CREATE_PAIR: World.create_pair,
-    Step.RESYNC_STALE: World.resync,
-    Step.WAIT_PAIR: World.wait_pair,
-    Step.QUIESCE: World.quiesce,
-    Step.SPLIT: World.split,
-    Step.THAW: World.thaw,
-    Step.EXPORT: World.export,
-    Step.REQUEST: World.request,
-    Step.FENCE: World.fence,
-    Step.WITHDRAW_EXPORT: World.withdraw,
-    Step.RESYNC: World.resync,
-    Step.DELETE_PAIR: World.delete_pair,
-    Step.DELETE_SECONDARY: World.delete_secondary,
-    Step.IMPORT: World.import_volume,
-    Step.PRODUCE: World.produce,
-    Step.COPY: World.copy,
-    Step.COMMIT: World.commit,
-    Step.VERIFY: World.verify,
-    Step.DELETE_SERVER: World.delete_server,
-    Step.RELEASE_IMPORT: World.release,
-    Step.CHECK_TARGET: nothing,
-    Step.EXPORT_TARGET: World.export,
-}
-
-
-def need(held: object, found: str) -> None:
-    """Refuse as a driver of a port does."""
-    if not held:
-        raise ConflictError("the model", expected="another state", found=found, cause="a consequence", next_step="none")
-
-
-def injected() -> NightwellError:
-    return NightwellError("the model", expected="no fault", found="injected", cause="the plan", next_step="none")
-
-
-def unknown() -> UnknownOutcomeError:
-    return UnknownOutcomeError("the model", expected="a reply", found="none", cause="the plan", next_step="none")

@@ -76,16 +76,19 @@ class EmbeddedArray(VolumeCore, ExportLine):
     def __init__(self, settings: ArraySettings) -> None:
         self.name = check_name("array", settings.name)
         self._lock_descriptor = lock_directory(settings.directory)
+        server: NbdServer | None = None
         try:
             catalogue = open_catalogue(settings.directory, settings.name)
             table = ServedTable(catalogue, tls=settings.line_tls or settings.tls, stall_s=settings.stall_s)
-            self.server = _start_server(settings, table, catalogue.port)
+            self.server = server = _start_server(settings, table, catalogue.port)
             with catalogue.lock:
                 catalogue.port = self.server.address[1]
                 catalogue.save()
                 # Last of all: until here a failed start leaves nothing running.
                 catalogue.start_copies()
         except BaseException:
+            if server is not None:
+                server.stop()
             os.close(self._lock_descriptor)
             raise
         VolumeCore.__init__(self, catalogue, self.server.connections)

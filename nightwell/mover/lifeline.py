@@ -87,11 +87,6 @@ class Lifeline:
         return line
 
 
-def ended_by_lifeline(error: NightwellError, lifeline: Lifeline) -> bool:
-    """Return whether an error is nothing but the other end having let go."""
-    return isinstance(error, StoppedError) or (lifeline.stop.is_set() and not lifeline.leave_given)
-
-
 def _closed() -> NightwellError:
     return StoppedError(
         "the mover",

@@ -14,10 +14,11 @@ from collections.abc import MutableMapping
 from nightwell.errors import NightwellError, SettingsError
 from nightwell.mover.events import failed
 from nightwell.mover.job import ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE, BackupJob, StoreAddress, decode_job
-from nightwell.mover.lifeline import EXIT_LIFELINE_CLOSED, Lifeline, ended_by_lifeline
+from nightwell.mover.lifeline import EXIT_LIFELINE_CLOSED, Lifeline
 from nightwell.mover.output import EventOutput
 from nightwell.mover.work import Mover
 from nightwell.store.location import StoreLocation
+from nightwell.store.ports import StoppedError
 from nightwell.store.store import BackupStore
 
 EXIT_FAILED = 1
@@ -34,7 +35,7 @@ def run(lifeline: Lifeline, output: EventOutput, environment: MutableMapping[str
         _work(lifeline, output, environment)
     except NightwellError as error:
         output.tell(failed(error))
-        return EXIT_LIFELINE_CLOSED if ended_by_lifeline(error, lifeline) else EXIT_FAILED
+        return EXIT_LIFELINE_CLOSED if isinstance(error, StoppedError) else EXIT_FAILED
     except Exception as error:  # noqa: BLE001 - the host must learn of a defect too, in words
         traceback.print_exc()
         output.tell(failed(_defect(error)))

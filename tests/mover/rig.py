@@ -92,7 +92,7 @@ class Rig:
 
     location: StoreLocation
     servers: ProcessServers
-    exports: MemoryExports = field(default_factory=MemoryExports)
+    exports: Any = field(default_factory=MemoryExports)
     conversations: list[MoverConversation] = field(default_factory=list)
     handles: list[ServerHandle] = field(default_factory=list)
     _runs: int = 0

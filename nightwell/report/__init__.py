@@ -1,1 +1,1 @@
-"""To be described by its first module."""
+"""What people look at and exchange: the depth log, LAS files, and summaries in words."""

@@ -30,9 +30,11 @@ ANALYSIS_MEMORY_BYTES = 256 * 2**20
 #: Species of air and moisture: they stand in every blank, so once it is subtracted their amounts may be negative.
 BLANK_SPECIES = ("nitrogen", "oxygen", "argon", "water", "carbon_dioxide")
 
+#: Currie's decision that something is there, one-sided 95 %, in sigmas.
+DECISION_SIGMAS = 1.645
+
 _MAIN_PEAK_SHARE = 0.2
 _NEGATIVE_SIGMAS = 4.0
-_DECISION_SIGMAS = 1.645  # Currie's decision, one-sided 95 %
 _LEAST_VARIANCE_SHARE = 0.1
 
 
@@ -114,7 +116,7 @@ class Deconvolver:
         with np.errstate(invalid="ignore"):
             negative = intensity < -_NEGATIVE_SIGMAS * noise
             at_bound = (found.value == 0.0) & ~self.signed
-            detected = (found.value > found.limit) & (found.value > _DECISION_SIGMAS * found.sigma)
+            detected = (found.value > found.limit) & (found.value > DECISION_SIGMAS * found.sigma)
         undetected = ~detected & np.isfinite(found.value)
         negative &= ~self.main_peaks[:, self.signed].any(axis=1)
         gone = (absent @ self.main_peaks) | np.isnan(found.value)

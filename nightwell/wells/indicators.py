@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from nightwell.wells.deconvolve import flag_attributes
+from nightwell.wells.deconvolve import DECISION_SIGMAS, flag_attributes
 from nightwell.wells.formula import Quantity
 from nightwell.wells.profiles import Inputs, Profile, mz_of
 
@@ -23,7 +23,7 @@ class IndicatorFlag(IntFlag):
 
     NOT_DETECTED = 1  # a denominator is below its detection limit: there is no ratio, and the value is NaN
     MISSING_INPUT = 2  # an input was not measured: the value is NaN
-    BELOW_DETECTION = 4  # no input that could make the value differ from zero was detected
+    BELOW_DETECTION = 4  # no input of the numerator was detected, or the value is within 1.645 sigma of zero
     SATURATED = 8  # an input stood on saturated peaks
 
 
@@ -129,7 +129,9 @@ def evaluate(profile: Profile, inputs: Curves) -> Indicator:
     flag = np.zeros(depths, dtype=np.uint8)
     flag[undetected] |= IndicatorFlag.NOT_DETECTED.value
     flag[np.isnan(value) & ~undetected] |= IndicatorFlag.MISSING_INPUT.value
-    flag[~np.isnan(value) & ~np.broadcast_to(result.detected, depths)] |= IndicatorFlag.BELOW_DETECTION.value
+    with np.errstate(invalid="ignore"):
+        small = ~np.broadcast_to(result.detected, depths) | (np.abs(value) < DECISION_SIGMAS * sigma)
+    flag[~np.isnan(value) & small] |= IndicatorFlag.BELOW_DETECTION.value
     for name in used:
         saturated = inputs.curves[name].saturated
         if saturated is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from nightwell.errors import InputError
 from nightwell.wells.formula import Condition, parse_condition
@@ -84,7 +85,8 @@ class Interval:
     readings
         The reading of each classification that says anything, by the classification's title.
     values
-        Median over the interval of each indicator that the readings rest on; NaN when none was measured.
+        Median over the interval of the total gas and of each indicator that the readings rest on; NaN when none was
+        measured.
     """
 
     top_m: float
@@ -193,7 +195,8 @@ def find_intervals(
     leading
         The classification that cuts the intervals; the others are read over each interval by majority.
     min_thickness_m
-        Thinner intervals are joined to the one above, so that single depths do not cut one in two.
+        Single depths do not cut an interval: the reading of a depth is that of most of its neighbours within this
+        thickness, and what is thinner still is joined to the interval above.
 
     Returns
     -------
@@ -203,8 +206,19 @@ def find_intervals(
     if leading not in interpretation or interpretation.sizes["depth"] == 0:
         return ()
     depth = interpretation["depth"].to_numpy()
-    runs = _joined(_runs(interpretation[leading].to_numpy()), depth, min_thickness_m)
+    codes = _majority(interpretation[leading].to_numpy(), depth, min_thickness_m)
+    runs = _joined(_runs(codes), depth, min_thickness_m)
     return tuple(_interval(interpretation, indicators, depth, start, stop) for start, stop, code in runs if code)
+
+
+def _majority(codes: NDArray[np.uint16], depth: Floats, thickness_m: float) -> NDArray[np.uint16]:
+    """Return the most frequent code among the neighbours of each depth, within ``thickness_m``."""
+    spacing = float(np.median(np.diff(depth))) if depth.size > 1 else np.inf
+    window = max(1, round(thickness_m / spacing))
+    seen = np.unique(codes)
+    votes = np.stack([uniform_filter1d((codes == code).astype(np.float64), window) for code in seen])
+    majority: NDArray[np.uint16] = seen[np.argmax(votes, axis=0)]
+    return majority
 
 
 def _runs(codes: NDArray[np.uint16]) -> list[tuple[int, int, int]]:
@@ -238,6 +252,8 @@ def _interval(interpretation: xr.Dataset, indicators: xr.Dataset, depth: Floats,
             rests_on |= dict.fromkeys(variable.attrs["rests_on"])
     names = indicators["indicator"].to_numpy().tolist()
     value = indicators["value"].to_numpy()[start:stop]
+    if "total_gas" in names:
+        rests_on["total_gas"] = None
     columns = {name: value[:, names.index(name)] for name in rests_on}
     values = {
         name: float(np.nanmedian(column)) if np.isfinite(column).any() else float("nan")

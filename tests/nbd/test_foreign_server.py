@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,11 +36,16 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
+def listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 @contextmanager
 def qemu_nbd(image: Path, *options: str, tls: TlsFiles | None = None) -> Iterator[str]:
     """Serve an image from a process of its own; yield the URL of its export ``v``."""
-    socket = image.parent / "qemu.socket"
-    command = [tool("qemu-nbd"), "-t", "-f", "raw", "-x", "v", "-e", "4", "-k", str(socket), "--discard=unmap"]
+    path = image.parent / "qemu.socket"
+    command = [tool("qemu-nbd"), "-t", "-f", "raw", "-x", "v", "-e", "4", "-k", str(path), "--discard=unmap"]
     scheme = "nbd+unix"
     if tls is not None:
         credentials = f"tls-creds-x509,id=tls,endpoint=server,verify-peer=yes,dir={tls.ca.parent}"
@@ -48,9 +54,9 @@ def qemu_nbd(image: Path, *options: str, tls: TlsFiles | None = None) -> Iterato
     process = subprocess.Popen([*command, *options, str(image)], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
-        eventually(lambda: socket.exists() or process.poll() is not None, within_s=10)
+        eventually(lambda: listens(path) or process.poll() is not None, within_s=20)
         assert process.poll() is None, process.stderr.read()
-        yield f"{scheme}:///v?socket={quote(str(socket))}"
+        yield f"{scheme}:///v?socket={quote(str(path))}"
     finally:
         process.kill()  # what it has answered is in the file already; its own ending can take long
         process.wait(30)

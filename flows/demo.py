@@ -38,6 +38,7 @@ VOLUME, THIRD, COPY = "well", "third", "well-copy"
 _MIB = 1 << 20
 _LOGGER_BYTES = 128 * _MIB  # beside the file system: what the host keeps writing
 _PIECE_BYTES = 64 << 10
+_WRITES_PER_S = 200.0  # 0.8 MB/s: a busy logger, not a benchmark
 
 
 class _Demo:
@@ -76,7 +77,7 @@ def demo(out: str, gas_log: str | None = None, drilling: str | None = None) -> N
         gas_log: A real gas log; without it the well is made from published gas compositions.
         drilling: Its drilling parameters.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     folder = Path(out)
     with _parts(folder, console), shown_on(RunDisplay(console)):
         demo = _Demo(folder, console)
@@ -147,7 +148,7 @@ def _write_well(demo: _Demo, gas_log: str | None, drilling: str | None) -> None:
 
 def _back_up_under_a_writer(demo: _Demo) -> str:
     demo.console.rule("[bold]3  backup while the host keeps writing[/]", align="left")
-    host = LiveHost(demo.url, demo.region)
+    host = LiveHost(demo.url, demo.region, writes_per_s=_WRITES_PER_S)
     host.start()
     try:
         _completed(backup_volume(VOLUME, return_state=True))

@@ -69,7 +69,7 @@ def backup_rows(run: Run) -> list[dict[str, str]]:
     counted = [
         ("blocks in all", "blocks_total"),
         ("read", "blocks_read"),
-        ("skipped: the array says unchanged", "blocks_skipped_by_hint"),
+        ("not read: unchanged or holes, says the array", "blocks_skipped_by_hint"),
         ("zero", "blocks_zero"),
         ("unchanged since the last version", "blocks_unchanged"),
         ("stored", "blocks_stored"),

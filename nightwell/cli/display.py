@@ -101,7 +101,7 @@ def summary_line(run: Run) -> str:
         for name, words in (
             ("blocks_total", "blocks"),
             ("blocks_read", "read"),
-            ("blocks_skipped_by_hint", "skipped by change list"),
+            ("blocks_skipped_by_hint", "not read (unchanged or holes, says the array)"),
             ("blocks_unchanged", "unchanged"),
             ("blocks_zero", "zero"),
             ("blocks_stored", "stored"),

@@ -6,11 +6,17 @@ The scientific stack is imported inside the commands: a backup must not wait two
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nightwell.cli.common import AsJson, command, console, print_json
+from nightwell.cli.common import AsJson, command, console, print_json, print_rows, settings
+from nightwell.errors import InputError
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+    from nightwell.wells.archive import ResultsArchive
 
 well = typer.Typer(no_args_is_help=True, help="Wells: import raw scans, analyse, plot, export.")
 
@@ -42,3 +48,121 @@ def import_well(
             console().print(f"  {line}")
     console().print(f"{found.scans['scans'].sizes['scan']} scans written to {target}")
     console().print(f"provenance: {found.scans.attrs.get('provenance', '')}")
+
+
+Well = Annotated[str, typer.Argument(help="Name of the well.")]
+Analysis = Annotated[str, typer.Option("--analysis", help="'latest', or the beginning of an analysis id.")]
+
+
+@well.command("analyse")
+@command
+def analyse(
+    scans: Annotated[Path | None, typer.Argument(help="Folder of raw scans; or give --volume.")] = None,
+    *,
+    volume: Annotated[str | None, typer.Option(help="Read the scans from a version of this volume.")] = None,
+    version: Annotated[str, typer.Option(help="'latest', an id, or the beginning of one.")] = "latest",
+    path: Annotated[str, typer.Option(help="Folder of the scans on the volume.")] = "/scans.zarr",
+    as_json: AsJson = False,
+) -> None:
+    """Turn raw scans into species and indicators, and keep the result as a version of its own."""
+    from nightwell.reanalysis import scans_of_version
+    from nightwell.sites.build import store_location
+    from nightwell.wells.analysis import Method, analyse_well
+    from nightwell.wells.archive import ResultsArchive
+    from nightwell.wells.container import open_scans
+    from nightwell.wells.profiles import load_profiles
+
+    chosen = settings()
+    if (scans is None) == (volume is None):
+        raise InputError(
+            "well analyse",
+            expected="a folder of raw scans, or --volume",
+            found="neither" if scans is None else "both",
+            cause="one of the two says where the scans are",
+            next_step="give the folder, or --volume and --version",
+        )
+    method = Method.default(profiles=load_profiles(chosen.wells.profiles))
+    if volume is not None:
+        with scans_of_version(store_location(chosen), volume, version, path=path) as found:
+            result = analyse_well(found.scans, inputs=found.inputs, method=method)
+    else:
+        assert scans is not None, "checked above"
+        result = analyse_well(open_scans(scans), method=method)
+    name = str(result.attrs["well"])
+    kept, is_new = ResultsArchive(chosen.results_location(), name).commit(result)
+    if as_json:
+        print_json({"analysis": kept, "new": is_new})
+        return
+    console().print(
+        f"well {name}: analysis {kept.analysis_id}" + ("" if is_new else " (the same inputs gave it before)")
+    )
+    _print_intervals(result)
+
+
+@well.command("list")
+@command
+def list_analyses(name: Well, *, as_json: AsJson = False) -> None:
+    """List the analyses of a well, oldest first."""
+    found = _archive(name).analyses()
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (one.analysis_id, f"{one.committed_at:%F %T}", one.library_version, ", ".join(one.inputs.values()))
+        for one in found
+    ]
+    print_rows(f"Analyses of {name}", ("analysis", "made (UTC)", "species library", "inputs"), rows, empty="none")
+
+
+@well.command("plot")
+@command
+def plot(
+    name: Well,
+    target: Annotated[Path, typer.Argument(help="PNG file to write.")],
+    *,
+    analysis: Analysis = "latest",
+    top: Annotated[float | None, typer.Option(help="Upper depth, m.")] = None,
+    bottom: Annotated[float | None, typer.Option(help="Lower depth, m.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw the depth log of an analysis."""
+    from nightwell.report.depth_log import DepthLogOptions, write_depth_log
+
+    result = _archive(name).open(analysis)
+    write_depth_log(result, target, DepthLogOptions(top_m=top, bottom_m=bottom))
+    _wrote(target, as_json=as_json)
+
+
+@well.command("export-las")
+@command
+def export_las(
+    name: Well,
+    target: Annotated[Path, typer.Argument(help="LAS file to write.")],
+    *,
+    analysis: Analysis = "latest",
+    as_json: AsJson = False,
+) -> None:
+    """Write the curves of an analysis as LAS 2.0, with one-sigma and flag curves."""
+    from nightwell.report.las import write_las
+
+    write_las(_archive(name).open(analysis), target)
+    _wrote(target, as_json=as_json)
+
+
+def _archive(name: str) -> ResultsArchive:
+    from nightwell.wells.archive import ResultsArchive
+
+    return ResultsArchive(settings().results_location(), name)
+
+
+def _wrote(target: Path, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"written": target})
+        return
+    console().print(f"wrote {target}")
+
+
+def _print_intervals(result: DataTree) -> None:
+    from nightwell.report.summary import summary_text
+
+    console().print(summary_text(result))

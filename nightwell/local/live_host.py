@@ -97,7 +97,7 @@ def record(number: int) -> bytes:
 
 
 class LiveHost:
-    """A thread that writes a region until it is stopped, as fast as the array lets it.
+    """A thread that writes a region until it is stopped.
 
     Parameters
     ----------
@@ -105,11 +105,16 @@ class LiveHost:
         The volume's export, writable.
     region
         What it writes.
+    writes_per_s
+        How often; ``None`` for as fast as the array lets it.
     """
 
-    def __init__(self, url: str, region: RecordedRegion, *, tls: TlsFiles | None = None) -> None:
+    def __init__(
+        self, url: str, region: RecordedRegion, *, writes_per_s: float | None = None, tls: TlsFiles | None = None
+    ) -> None:
         self._connect: Callable[[], NbdClient] = lambda: NbdClient.connect(url, tls=tls)
         self._region = region
+        self._pause_s = 0.0 if writes_per_s is None else 1.0 / writes_per_s
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self.writes = 0
@@ -131,7 +136,7 @@ class LiveHost:
         region = self._region
         try:
             with self._connect() as volume:
-                while not self._stop.is_set():
+                while not self._stop.wait(self._pause_s):
                     number = self.writes + 1
                     volume.write(region.offset_bytes + region.place(number) * RECORD_BYTES, record(number))
                     self.writes = number

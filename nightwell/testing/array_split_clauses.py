@@ -94,11 +94,11 @@ def _empty_pair(array: Array, work: Workbench, size_bytes: int) -> tuple[str, st
 @clause("resync-differential")
 def resync_differential(array: Array, work: Workbench) -> None:
     """A resync moves what changed, not the volume."""
-    size_bytes = 8 * MIB
+    size_bytes = 4 * MIB
     primary, _, client = work.pair(array, size_bytes)
     work.split(array, primary)
-    client.write(3 * MIB + 5, b"one")
-    client.write(6 * MIB + 5, b"two")
+    client.write(MIB + 5, b"one")
+    client.write(3 * MIB + 5, b"two")
     info = work.resync(array, primary)
     expect(info.copied_bytes <= info.to_copy_bytes, f"more was copied than there was to copy: {info}")
     expect(
@@ -159,17 +159,17 @@ def resync_needs_withdrawal(array: Array, work: Workbench) -> None:
 @clause("change-list-covers", capability="change_list")
 def change_list_covers(array: Array, work: Workbench) -> None:
     """The change list of a split S names every byte that differs from the split before, and spares some that do not."""
-    size_bytes = 8 * MIB
+    size_bytes = 4 * MIB
     primary, secondary, client = work.pair(array, size_bytes)
     work.split(array, primary)
     before = work.content(array, secondary)
     client.write(100_000, work.data(3))  # while split
-    client.zero(3 * MIB, 70_000)
+    client.zero(600_000, 70_000)
     work.resync(array, primary)
-    client.write(5 * MIB + 65_535, work.data(2))  # while in step
-    client.trim(6 * MIB, 131_072)
+    client.write(MIB + 65_535, work.data(2))  # while in step
+    client.trim(MIB + 262_144, 131_072)
     work.split(array, primary)
-    client.write(7 * MIB, work.data(3))  # after the second split: need not be named
+    client.write(3 * MIB, work.data(3))  # after the second split: need not be named
     after = work.content(array, secondary)
     listed = bytearray(size_bytes)
     with work.open(array.export(secondary, writable=False), [CHANGED]) as served:

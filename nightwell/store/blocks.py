@@ -12,8 +12,8 @@ from nightwell.errors import InputError
 #: The block of a volume that leaves the choice to us, up to ``MAX_BLOCKS`` of them; see the module's reason.
 DEFAULT_BLOCK_BYTES = 64 << 10
 
-#: Above this many blocks the default block doubles. A present block costs about 0.4 KiB of memory while its version is
-#: committed (measured), and a mover has 512 MiB for everything, so that its memory does not follow the volume's size.
+#: Above this many blocks the default block doubles. A stored block costs about 0.35 KiB of memory until its version is
+#: committed (measured), and a mover has 512 MiB for everything: its memory must not follow the volume's size.
 MAX_BLOCKS = 1 << 19
 
 SMALLEST_BLOCK_BYTES = 4 << 10
@@ -23,7 +23,8 @@ LARGEST_BLOCK_BYTES = 16 << 20
 def default_block_bytes(size_bytes: int) -> int:
     """Return the block size in bytes for a new volume of ``size_bytes``.
 
-    The largest block is 16 MiB: beyond 8 TiB the number of blocks grows, and the memory of a backup with it.
+    The largest block is 16 MiB: beyond 8 TiB the number of blocks grows, and so does the memory of a backup that stores
+    most of them.
     """
     block_bytes = DEFAULT_BLOCK_BYTES
     while block_count(size_bytes, block_bytes) > MAX_BLOCKS and block_bytes < LARGEST_BLOCK_BYTES:

@@ -14,7 +14,7 @@ from uuid import uuid4
 from nightwell.errors import SettingsError
 from nightwell.store.objects import Objects
 
-_WRITERS = 8
+_WRITERS = 4
 
 
 def check_conditional_writes(objects: Objects) -> None:

@@ -33,7 +33,15 @@ from nightwell.store.ports import (
     StoppedError,
 )
 from nightwell.store.restore import RestoreStatistics, compare, restore
-from nightwell.store.segments import SEGMENT_BYTES, Segment, nonzero_blocks, segment_blocks, segments, work_through
+from nightwell.store.segments import (
+    SEGMENT_BYTES,
+    Segment,
+    copy_threads,
+    nonzero_blocks,
+    segment_blocks,
+    segments,
+    work_through,
+)
 from nightwell.store.versions import BlockStatistics
 from nightwell.store.writer import COMPRESSION_LEVEL, VersionWriter
 
@@ -57,15 +65,15 @@ THREADS = 4
 
 _INTERPRETER_BYTES = 128 << 20  # Python and its libraries, measured after the imports and a first request
 _INDEX_BYTES = 48 + 32  # per block: the index, and what the fingerprint and the masks take for a moment
-_REFERENCE_BYTES = 420  # per stored block: Icechunk's change set and the manifest it becomes, measured
+_REFERENCE_BYTES = 300  # per stored block: Icechunk's change set and the manifest it becomes, measured
 
 
 def pipeline_memory_bytes(*, blocks_total: int, block_bytes: int, threads: int = THREADS) -> int:
     """Return the memory a process needs at most to ingest a volume of that many blocks, all of them changed."""
-    segment_bytes = max(SEGMENT_BYTES, block_bytes)
-    per_thread = 3 * segment_bytes  # the buffer, the compressed blocks, and what the heap keeps of them
+    per_thread = 3 * max(SEGMENT_BYTES, block_bytes)  # the buffer, compressed blocks, what the heap keeps of them
+    all_threads = copy_threads(threads, block_bytes=block_bytes) * per_thread
     per_block = _INDEX_BYTES + _REFERENCE_BYTES
-    return _INTERPRETER_BYTES + threads * per_thread + PACK_BUFFERS * PACK_BYTES + blocks_total * per_block
+    return _INTERPRETER_BYTES + all_threads + PACK_BUFFERS * PACK_BYTES + blocks_total * per_block
 
 
 def ingest(
@@ -161,7 +169,7 @@ class _Ingest:
         work_through(
             segments(wanted, most=segment_blocks(block_bytes)),
             self._work,
-            threads=min(threads, max(1, int(np.count_nonzero(wanted)))),
+            threads=copy_threads(threads, block_bytes=block_bytes),
             stop=self._stop,
             subject=f"run '{self.writer.draft.run_id}' on volume '{self.writer.draft.volume}'",
         )

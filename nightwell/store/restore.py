@@ -14,7 +14,7 @@ from nightwell.errors import InputError, IntegrityError
 from nightwell.store.hint import Mask
 from nightwell.store.ports import BlockSink, BlockSource, BlockTarget, ProgressCallback, Reporter
 from nightwell.store.reader import Blocks, VersionReader
-from nightwell.store.segments import Segment, nonzero_blocks, segment_blocks, segments, work_through
+from nightwell.store.segments import Segment, copy_threads, nonzero_blocks, segment_blocks, segments, work_through
 
 _SHOWN = 8
 
@@ -175,7 +175,7 @@ def _work_through_all(
     work_through(
         segments(every, most=segment_blocks(reader.block_bytes)),
         worker,
-        threads=threads,
+        threads=copy_threads(threads, block_bytes=reader.block_bytes),
         stop=stop,
         subject=f"version {reader.version.version_id} of volume '{reader.version.volume}'",
     )

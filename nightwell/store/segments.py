@@ -19,6 +19,15 @@ from nightwell.store.ports import stopped
 SEGMENT_BYTES: Final = 4 << 20
 
 
+#: What the buffers of all threads may take together; with blocks of 16 MiB that leaves two threads.
+_BUFFERS_BYTES: Final = 32 << 20
+
+
+def copy_threads(threads: int, *, block_bytes: int) -> int:
+    """Return how many of the threads wished for may copy at once, so that their memory keeps its bound."""
+    return max(1, min(threads, _BUFFERS_BYTES // max(SEGMENT_BYTES, block_bytes)))
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """Neighbouring blocks: the first one's number, and how many."""

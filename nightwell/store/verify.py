@@ -15,7 +15,7 @@ import zarr
 from nightwell.store.hint import Mask
 from nightwell.store.ports import ProgressCallback, Reporter
 from nightwell.store.reader import VersionReader
-from nightwell.store.segments import Segment, segment_blocks, segments, work_through
+from nightwell.store.segments import Segment, copy_threads, segment_blocks, segments, work_through
 
 #: How many blocks are also read the way a stock reader does, through Icechunk and zarr.
 REFERENCE_SAMPLES: Final = 32
@@ -66,7 +66,7 @@ def verify(
     work_through(
         segments(present, most=segment_blocks(reader.block_bytes)),
         work,
-        threads=threads,
+        threads=copy_threads(threads, block_bytes=reader.block_bytes),
         stop=stop,
         subject=f"version {reader.version.version_id} of volume '{reader.version.volume}'",
     )

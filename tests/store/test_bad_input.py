@@ -130,9 +130,9 @@ def test_a_server_that_lets_all_writers_win_is_refused(
 
     monkeypatch.setattr(Objects, lost, ignore_the_condition)
     objects = Objects(location)
-    with pytest.raises(SettingsError, match="8 winners"):
+    with pytest.raises(SettingsError, match="4 winners"):
         check_conditional_writes(objects)
-    with pytest.raises(SettingsError, match="8 winners"):
+    with pytest.raises(SettingsError, match="4 winners"):
         BackupStore.open(location, create=True)
     assert objects.get("store.json") is None
     objects.close()

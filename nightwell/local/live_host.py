@@ -1,8 +1,8 @@
 """A host that never stops writing, and whose every write can be told again: how a point in time is proved.
 
-It writes one sequence of numbered 4 KiB records over a region of a volume, each at a place that its number decides.
-A copy of the region is one point in time exactly when, for the highest number it holds, it equals the region as it
-stood after that many writes: one record too old or too new anywhere shows.
+It writes one sequence of numbered 4 KiB records round and round a region of a volume, as a logger does. A copy of the
+region is one point in time exactly when, for the highest number it holds, it equals the region as it stood after that
+many writes: one record too old or too new anywhere shows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from nightwell.nbd.client import NbdClient
 from nightwell.nbd.tls import TlsFiles
 
 RECORD_BYTES = 4096
-_STEP = 2654435761  # odd and large: neighbouring numbers land far apart, and every place is met
 
 Region = npt.NDArray[np.uint8]
 
@@ -47,7 +46,7 @@ class RecordedRegion:
 
     def place(self, number: int) -> int:
         """Return where, in records from its start, write ``number`` goes."""
-        return number * _STEP % self.places
+        return number % self.places
 
     def initial(self) -> Region:
         """Return the region before the first write."""
@@ -60,7 +59,7 @@ class RecordedRegion:
         """Return the region as it stands after writes 1 to ``writes``."""
         region = self.initial()
         records = region.reshape(self.places, RECORD_BYTES)
-        for number in range(max(1, writes - 2 * self.places), writes + 1):
+        for number in range(max(1, writes - self.places + 1), writes + 1):
             records[self.place(number)] = np.frombuffer(record(number), dtype=np.uint8)
         return region
 

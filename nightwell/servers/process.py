@@ -21,6 +21,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ from nightwell.servers.record import RECORD_NAME, ServerRecord, read_record, wri
 
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
 MARKER = "NIGHTWELL_SERVER"
+
+Leader = procfs.ProcessIdentity | None
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ERRORS_NAME = "stderr.log"
@@ -205,19 +208,16 @@ class ProcessServers:
         _remove(self._temporary(server_id))
         _remove(place)
 
-    def _end(self, server_id: str, leader: procfs.ProcessIdentity | None) -> None:
+    def _end(self, server_id: str, leader: Leader) -> None:
         deadline = time.monotonic() + _END_TIMEOUT_S
-        while found := self._processes(server_id, leader):
-            for pid in found:
-                identity = procfs.identify(pid)
-                # Looked at again: between the search and here the id may have changed hands.
-                if identity is not None and pid in self._processes(server_id, leader):
-                    procfs.kill(pid, start_time_ticks=identity.start_time_ticks)
+        while found := self._held_still(server_id, leader):
+            for identity in found:
+                procfs.send(identity, signal.SIGKILL)
             if time.monotonic() > deadline:
                 raise ConflictError(
                     f"virtual server {server_id!r}",
                     expected="its processes to end when killed",
-                    found=f"processes {sorted(found)} still there after {_END_TIMEOUT_S:.0f} s",
+                    found=f"processes {sorted(one.pid for one in found)} still there after {_END_TIMEOUT_S:.0f} s",
                     cause="they hang in the kernel, on a device or a file system that does not answer",
                     next_step="look at the host's devices; deleting again is safe",
                 )
@@ -226,10 +226,25 @@ class ProcessServers:
         if child is not None:
             child.wait()
 
-    def _processes(self, server_id: str, leader: procfs.ProcessIdentity | None) -> set[int]:
-        marker = self._marker(server_id)
-        found = {pid for pid, value in procfs.markers(MARKER).items() if value == marker}
-        return found | (procfs.members(leader) if leader is not None else set())
+    def _held_still(self, server_id: str, leader: Leader) -> set[procfs.ProcessIdentity]:
+        """Stop the server's processes until no new one turns up, so that none can breed while the others are killed."""
+        still: set[procfs.ProcessIdentity] = set()
+        while new := self._processes(server_id, leader) - still:
+            for identity in new:
+                procfs.send(identity, signal.SIGSTOP)
+            still |= new
+        return still
+
+    def _processes(self, server_id: str, leader: Leader) -> set[procfs.ProcessIdentity]:
+        def search() -> set[int]:
+            marker = self._marker(server_id)
+            found = {pid for pid, value in procfs.markers(MARKER).items() if value == marker}
+            return found | (procfs.members(leader) if leader is not None else set())
+
+        identities = {identity for pid in search() if (identity := procfs.identify(pid)) is not None}
+        # Searched again: between the search and the look at its identity a number may have changed hands.
+        again = search() if identities else set()
+        return {identity for identity in identities if identity.pid in again}
 
 
 def _limit(pid: int, spec: ServerSpec) -> None:

@@ -70,16 +70,15 @@ def members(leader: ProcessIdentity) -> set[int]:
     return {pid for pid in _pids() if _in_session(pid, leader.pid)}
 
 
-def kill(pid: int, *, start_time_ticks: int) -> None:
-    """Send SIGKILL to the process that has this id and start time; nothing happens when it is gone."""
+def send(identity: ProcessIdentity, number: signal.Signals) -> None:
+    """Send a signal to this very process; nothing happens when it is gone."""
     try:
-        handle = os.pidfd_open(pid)
+        handle = os.pidfd_open(identity.pid)
     except ProcessLookupError:
         return
     try:
-        fields = _stat(pid)
-        if fields is not None and int(fields[_START_TIME]) == start_time_ticks:
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        if identify(identity.pid) == identity:
+            signal.pidfd_send_signal(handle, number)
     except ProcessLookupError:
         pass
     finally:

@@ -26,7 +26,8 @@ def test_a_block_is_touched_when_any_byte_of_it_is(ranges: list[tuple[int, int]]
     bytes_touched = np.zeros(-(-1000 // block_bytes) * block_bytes, dtype=bool)
     for extent in extents:
         bytes_touched[extent.offset_bytes : extent.end_bytes] = True
-    expected: list[bool] = bytes_touched.reshape(-1, block_bytes).any(axis=1).tolist()
+    blocks = bytes_touched.reshape(-1, block_bytes).tolist()
+    expected = [any(block) for block in blocks]
     assert blocks_touched(extents, blocks=len(expected), block_bytes=block_bytes).tolist() == expected
 
 

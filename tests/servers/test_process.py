@@ -60,7 +60,8 @@ PRODUCE_POINTS = [
     ("nightwell.servers.process:_limit", 1),
 ]
 DELETE_POINTS = [
-    ("nightwell.servers.procfs:kill", 1),
+    ("nightwell.servers.procfs:send", 1),
+    ("nightwell.servers.procfs:send", 2),
     ("nightwell.servers.process:_remove", 1),
     ("nightwell.servers.process:_remove", 2),
     ("pathlib.Path:unlink", 1),

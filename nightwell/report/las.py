@@ -185,7 +185,7 @@ def _write_header(las: LASFile, result: xr.DataTree, stream: Stream, depth: Floa
 def _with_data(las: LASFile, depth: Floats, columns: list[_Column]) -> str:
     """Let lasio write the header, and write the numbers ourselves: lasio formats cell by cell, minutes for a well."""
     buffer = StringIO()
-    las.write(buffer, version=2.0, STRT=float(depth[0]), STOP=float(depth[-1]), STEP=las.well["STEP"].value)
+    las.write(buffer, version=2.0, STRT=float(depth[0]), STOP=float(depth[-1]), STEP=las.well["STEP"].value)  # type: ignore[no-untyped-call]  # as above
     header = buffer.getvalue().split("~ASCII")[0]
     table = np.stack([depth, *(column.values for column in columns)], axis=1)
     table = np.where(np.isfinite(table), table, NULL)

@@ -213,8 +213,8 @@ def find_intervals(
 
 def _majority(codes: NDArray[np.uint16], depth: Floats, thickness_m: float) -> NDArray[np.uint16]:
     """Return the most frequent code among the neighbours of each depth, within ``thickness_m``."""
-    spacing = float(np.median(np.diff(depth))) if depth.size > 1 else np.inf
-    window = max(1, round(thickness_m / spacing))
+    spacing = float(np.median(np.diff(depth))) if depth.size > 1 else thickness_m
+    window = 2 * (round(thickness_m / spacing) // 2) + 1  # odd: an even one would shift boundaries
     seen = np.unique(codes)
     votes = np.stack([uniform_filter1d((codes == code).astype(np.float64), window) for code in seen])
     majority: NDArray[np.uint16] = seen[np.argmax(votes, axis=0)]

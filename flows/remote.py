@@ -15,6 +15,7 @@ from nightwell.sites.destination_site import DestinationSite
 from nightwell.sites.requests import (
     BackupAnswer,
     BackupRequest,
+    FenceAnswer,
     FenceRequest,
     RestoreAnswer,
     RestoreRequest,
@@ -24,7 +25,7 @@ from tasks.effects import as_tasks
 from tasks.line2 import publish_answer
 from tasks.watch import WatchedProgress, on_event
 
-A = TypeVar("A", BackupAnswer, RestoreAnswer, BackupAnswer | RestoreAnswer | None, VersionAnswer | None)
+A = TypeVar("A", BackupAnswer, RestoreAnswer, FenceAnswer, VersionAnswer | None)
 
 
 @flow(name="carry-out-backup", flow_run_name="copy {request.volume} to the store", persist_result=False)
@@ -48,7 +49,7 @@ def carry_out_restore(request: RestoreRequest) -> RestoreAnswer:
 
 
 @flow(name="fence-run", flow_run_name="fence {request.run_id}", persist_result=False)
-def fence_run(request: FenceRequest) -> BackupAnswer | RestoreAnswer | None:
+def fence_run(request: FenceRequest) -> FenceAnswer:
     """End all work of a run at this site, and say what it achieved.
 
     Args:

@@ -17,6 +17,7 @@ from nightwell.errors import NightwellError, UnknownOutcomeError, from_dict
 from nightwell.sites.requests import (
     BackupAnswer,
     BackupRequest,
+    FenceAnswer,
     FenceRequest,
     RestoreAnswer,
     RestoreRequest,
@@ -39,7 +40,7 @@ class CalledDestination:
 
     back_up_flow: Callable[[BackupRequest], BackupAnswer]
     restore_flow: Callable[[RestoreRequest], RestoreAnswer]
-    fence_flow: Callable[[FenceRequest], BackupAnswer | RestoreAnswer | None]
+    fence_flow: Callable[[FenceRequest], FenceAnswer]
     look_up_flow: Callable[[str, str], VersionAnswer | None]
 
     def back_up(self, request: BackupRequest) -> BackupAnswer:
@@ -50,7 +51,7 @@ class CalledDestination:
         """Carry a restore out."""
         return self.restore_flow(request)
 
-    def fence(self, request: FenceRequest) -> BackupAnswer | RestoreAnswer | None:
+    def fence(self, request: FenceRequest) -> FenceAnswer:
         """End all work of a run."""
         return self.fence_flow(request)
 
@@ -81,10 +82,9 @@ class DeployedDestination:
         """Carry a restore out."""
         return _present(self._ask("carry-out-restore", *_run(request), RestoreAnswer))
 
-    def fence(self, request: FenceRequest) -> BackupAnswer | RestoreAnswer | None:
+    def fence(self, request: FenceRequest) -> FenceAnswer:
         """End all work of a run."""
-        kind: type[BackupAnswer | RestoreAnswer] = BackupAnswer if request.kind == "backup" else RestoreAnswer
-        return self._ask("fence-run", *_run(request), kind)
+        return _present(self._ask("fence-run", *_run(request), FenceAnswer))
 
     def look_up(self, volume: str, selector: str) -> VersionAnswer | None:
         """Return a version, or ``None``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nightwell.arrays.port import Array
-from nightwell.errors import NotFoundError
+from nightwell.errors import FencedError, NotFoundError
 from nightwell.mover.conversation import MoverConversation, ProgressCallback
 from nightwell.mover.job import (
     ACCESS_KEY_VARIABLE,
@@ -100,8 +100,17 @@ class DestinationEffects:
                 cpus=self.settings.cpus,
             )
         )
+        self._keep_only_while_ours(context)
         self._conversation = MoverConversation(handle, stall_timeout_s=self.settings.stall_timeout_s)
         return Facts({"server_id": handle.info.server_id})
+
+    def _keep_only_while_ours(self, context: EffectContext) -> None:
+        """Delete the server again when the lease was lost meanwhile: whoever took the run over may be past deleting."""
+        try:
+            context.hold.check()
+        except FencedError:
+            self.servers.delete(server_id(context.run_id))
+            raise
 
     def _copy(self, context: EffectContext, request: BackupRequest) -> Facts:
         conversation = self._speaking()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from nightwell.arrays.port import Array
-from nightwell.errors import FencedError, NotFoundError, UnknownOutcomeError
+from nightwell.errors import NotFoundError
 from nightwell.protocol import (
     BackupMode,
     Facts,
@@ -19,7 +19,9 @@ from nightwell.protocol import (
     Run,
     RunKind,
     Site,
+    fence_outcome,
     remedies,
+    request_outcome,
 )
 from nightwell.protocol.driver import OnEvent
 from nightwell.sites.destination import DestinationEffects
@@ -27,6 +29,7 @@ from nightwell.sites.ledger import Effects, Ledger
 from nightwell.sites.requests import (
     BackupAnswer,
     BackupRequest,
+    FenceAnswer,
     FenceRequest,
     RestoreAnswer,
     RestoreRequest,
@@ -67,32 +70,45 @@ class DestinationSite:
     def back_up(self, request: BackupRequest) -> BackupAnswer:
         """Carry a backup out; a request that was carried out before gets the same answer."""
         run = self._carry_out(_opened_backup(request))
+        request_outcome(run)
         return _backup_answer(run)
 
     def restore(self, request: RestoreRequest) -> RestoreAnswer:
         """Carry a restore out; a request that was carried out before gets the same answer."""
         run = self._carry_out(_opened_restore(request))
+        request_outcome(run)
         return _restore_answer(run)
 
-    def fence(self, request: FenceRequest) -> BackupAnswer | RestoreAnswer | None:
-        """End all work of a run and answer what it achieved, if anything."""
+    def fence(self, request: FenceRequest) -> FenceAnswer:
+        """End all work of a run and answer what it achieved.
+
+        Raises
+        ------
+        UnknownOutcomeError
+            It cannot be told yet; the source waits and asks again.
+        NightwellError
+            It cannot be told at all; a person must find out.
+        """
+        run = self._end(request)
+        outcome = fence_outcome(run)
+        if not outcome.flag("committed"):
+            return FenceAnswer(committed=False, target_touched=outcome.get("target_touched") is not False)
+        backup = run.opened.kind is RunKind.BACKUP
+        return FenceAnswer(committed=True, answer=_backup_answer(run) if backup else _restore_answer(run))
+
+    def _end(self, request: FenceRequest) -> Run:
         run = self.ledger.journal.find(request.run_id)
         if run is None:
             # Recorded as ended, so that the request is refused if it arrives after this.
-            opened = _opened_for_fence(request)
-            lease = self.ledger.begin(opened)
-            effects = self._effects_of(self.ledger.journal.load(request.run_id))
-            run = self.ledger.drive(request.run_id, self.wrap(effects), lease, end="ended before it began")
+            run_id, lease = request.run_id, self.ledger.begin(_opened_for_fence(request))
+            why = "ended before it began"
         elif run.is_open:
-            lease = self.ledger.seize(run.volume, run.run_id)
-            run = self.ledger.drive(
-                run.run_id, self.wrap(self._effects_of(run)), lease, on_event=self.on_event, end="ended by its source"
-            )
-        if run.waiting or run.is_open:
-            raise _unknown(run)
-        if not run.committed:
-            return None
-        return _backup_answer(run) if run.opened.kind is RunKind.BACKUP else _restore_answer(run)
+            run_id, lease = run.run_id, self.ledger.seize(run.volume, run.run_id)
+            why = "ended by its source"
+        else:
+            return run
+        effects = self.wrap(self._effects_of(self.ledger.journal.load(run_id)))
+        return self.ledger.drive(run_id, effects, lease, on_event=self.on_event, end=why)
 
     def look_up(self, volume: str, selector: str) -> VersionAnswer | None:
         """Return a version, or ``None`` when there is none; an empty bucket becomes a store."""
@@ -128,15 +144,9 @@ class DestinationSite:
             # The source asks again only after it lost sight of its first request: whoever drives that is fenced off.
             lease = self.ledger.seize(run.volume, run.run_id)
         else:
-            return _succeeded(run)
-        return _succeeded(
-            self.ledger.drive(
-                opened.run_id,
-                self.wrap(self._effects_of(self.ledger.journal.load(opened.run_id))),
-                lease,
-                on_event=self.on_event,
-            )
-        )
+            return run
+        effects = self.wrap(self._effects_of(self.ledger.journal.load(opened.run_id)))
+        return self.ledger.drive(opened.run_id, effects, lease, on_event=self.on_event)
 
     def _effects_of(self, run: Run) -> Effects:
         effects = self.make_effects()
@@ -188,31 +198,4 @@ def _restore_answer(run: Run) -> RestoreAnswer:
         bytes_written=run.facts.number("bytes_written"),
         bytes_zeroed=run.facts.number("bytes_zeroed"),
         cleanup_owed="; ".join(remedies(run)),
-    )
-
-
-def _succeeded(run: Run) -> Run:
-    """Return a run whose work is durable, or raise why it is not."""
-    if run.committed:
-        return run
-    if run.is_open:
-        raise _unknown(run)
-    if run.failure is not None:
-        raise run.failure.as_error()
-    raise FencedError(
-        f"run '{run.run_id}' at the destination site",
-        expected="a run that may still work",
-        found="a run that was ended",
-        cause="the source site ended it, or somebody cancelled it",
-        next_step="start a new run",
-    )
-
-
-def _unknown(run: Run) -> UnknownOutcomeError:
-    return UnknownOutcomeError(
-        f"run '{run.run_id}' at the destination site",
-        expected="an end",
-        found=f"phase {run.phase}, waiting",
-        cause="the store does not answer, so that nobody can tell whether a version was committed",
-        next_step="bring the store back; 'nightwell recover' goes on from there",
     )

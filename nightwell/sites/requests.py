@@ -76,6 +76,14 @@ class RestoreAnswer(_Message):
     cleanup_owed: str = Field(default="", description="What a person must still do at the destination.")
 
 
+class FenceAnswer(_Message):
+    """What a run had achieved when it was ended."""
+
+    committed: bool = Field(description="Whether a version was committed, or a target restored and verified.")
+    target_touched: bool = Field(default=True, description="Whether a restore's target may have been written.")
+    answer: BackupAnswer | RestoreAnswer | None = Field(default=None, description="The answer, when committed.")
+
+
 class VersionAnswer(_Message):
     """What the source site needs to know of a version before it begins."""
 
@@ -95,8 +103,8 @@ class Destination(Protocol):
         """Carry the request out; block until the volume is verified and the virtual server is deleted."""
         ...
 
-    def fence(self, request: FenceRequest) -> BackupAnswer | RestoreAnswer | None:
-        """End all work of a run, and answer what it achieved, if anything. Nothing of it runs afterwards."""
+    def fence(self, request: FenceRequest) -> FenceAnswer:
+        """End all work of a run, and answer what it achieved. Nothing of it runs afterwards."""
         ...
 
     def look_up(self, volume: str, selector: str) -> VersionAnswer | None:

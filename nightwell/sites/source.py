@@ -203,9 +203,9 @@ class SourceEffects:
         answer = self.destination.fence(
             FenceRequest(run_id=context.run_id, kind=context.run.opened.kind, volume=context.run.volume)
         )
-        if answer is None:
-            return Facts({"committed": False})
-        return Facts({"committed": True, **_answer_facts(answer)})
+        if answer.answer is None:
+            return Facts({"committed": False, "target_touched": answer.target_touched})
+        return Facts({"committed": True, **_answer_facts(answer.answer)})
 
     def withdraw_export(self, context: EffectContext) -> Facts:
         """Stop serving on line 1; nothing of this run reads afterwards."""

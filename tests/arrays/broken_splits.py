@@ -170,7 +170,8 @@ class WithdrawsLate(Probed):
     """Forgets the export at once, but cuts its writers only later."""
 
     def withdraw(self, name: str, *, owner: str | None = None) -> None:
-        if "-export-" not in name or not self.server.connections(name):
+        record = self._held.exports.get(name)
+        if record is None or not record.writable or "-export-" not in name or not self.server.connections(name):
             super().withdraw(name, owner=owner)
             return
         with self._held.lock, self._held.change():

@@ -104,6 +104,12 @@ class DestinationEffects:
         self._conversation = MoverConversation(handle, stall_timeout_s=self.settings.stall_timeout_s)
         return Facts({"server_id": handle.info.server_id})
 
+    def close(self) -> None:
+        """Hang up on the mover, which then ends without committing; the virtual server itself is not deleted."""
+        if self._conversation is not None:
+            self._conversation.close()
+            self._conversation = None
+
     def _keep_only_while_ours(self, context: EffectContext) -> None:
         """Delete the server again when the lease was lost meanwhile: whoever took the run over may be past deleting."""
         try:
@@ -114,6 +120,7 @@ class DestinationEffects:
 
     def _copy(self, context: EffectContext, request: BackupRequest) -> Facts:
         conversation = self._speaking()
+        BackupStore.open(self.location, create=True).close()  # the mover finds a store, and never makes one
         conversation.start(
             BackupJob(
                 run_id=context.run_id,
@@ -142,7 +149,8 @@ class DestinationEffects:
         """End the mover for good, then ask the store whether it had committed."""
         self.servers.delete(server_id(context.run_id))
         volume = context.facts.text("volume")
-        version = BackupStore.open(self.location).version_of_run(volume, context.run_id)
+        with BackupStore.open(self.location) as store:
+            version = store.version_of_run(volume, context.run_id)
         if version is None:
             return Facts({"committed": False})
         return Facts({"committed": True, **version_facts(version)})
@@ -172,9 +180,7 @@ class DestinationEffects:
     def delete_server(self, context: EffectContext) -> Facts:
         """Delete the virtual server, whatever state it is in."""
         self.servers.delete(server_id(context.run_id))
-        if self._conversation is not None:
-            self._conversation.close()
-            self._conversation = None
+        self.close()
         return NO_FACTS
 
     def release_import(self, context: EffectContext) -> Facts:

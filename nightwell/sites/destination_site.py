@@ -6,6 +6,7 @@ Its own journal is where the truth about a request lives. The source asks here b
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,6 +15,7 @@ from nightwell.errors import NotFoundError
 from nightwell.protocol import (
     BackupMode,
     Facts,
+    Lease,
     Opened,
     RestoreMode,
     Run,
@@ -25,7 +27,7 @@ from nightwell.protocol import (
 )
 from nightwell.protocol.driver import OnEvent
 from nightwell.sites.destination import DestinationEffects
-from nightwell.sites.ledger import Effects, Ledger
+from nightwell.sites.ledger import Ledger
 from nightwell.sites.requests import (
     BackupAnswer,
     BackupRequest,
@@ -107,23 +109,29 @@ class DestinationSite:
             why = "ended by its source"
         else:
             return run
-        effects = self.wrap(self._effects_of(self.ledger.journal.load(run_id)))
-        return self.ledger.drive(run_id, effects, lease, on_event=self.on_event, end=why)
+        return self._drive(run_id, lease, end=why)
 
     def look_up(self, volume: str, selector: str) -> VersionAnswer | None:
-        """Return a version, or ``None`` when there is none; an empty bucket becomes a store."""
-        store = BackupStore.open(self.location, create=True)
-        try:
-            version = store.find_version(volume, selector)
-        except NotFoundError:
+        """Return a version, or ``None`` when there is none; nothing is made where no store is yet."""
+        store = BackupStore.find(self.location)
+        if store is None:
             return None
+        with store:
+            try:
+                version = store.find_version(volume, selector)
+            except NotFoundError:
+                return None
         return VersionAnswer(
             version_id=version.version_id, size_bytes=version.size_bytes, fencing_token=version.fencing_token
         )
 
     def recover(self) -> tuple[Run, ...]:
         """Finish or undo every run of this site whose driver is gone."""
-        return self.ledger.recover(lambda run: self.wrap(self._effects_of(run)), on_event=self.on_event)
+        return self.ledger.recover(lambda run, lease: self._drive(run.run_id, lease))
+
+    def retry(self, run_id: str, by: str) -> Run:
+        """Let a stuck run try again what it owes; errors as :meth:`Ledger.reopen`."""
+        return self._drive(run_id, self.ledger.reopen(run_id, by))
 
     def close(self) -> None:
         """Give back the connections of this site."""
@@ -145,15 +153,17 @@ class DestinationSite:
             lease = self.ledger.seize(run.volume, run.run_id)
         else:
             return run
-        effects = self.wrap(self._effects_of(self.ledger.journal.load(opened.run_id)))
-        return self.ledger.drive(opened.run_id, effects, lease, on_event=self.on_event)
+        return self._drive(opened.run_id, lease)
 
-    def _effects_of(self, run: Run) -> Effects:
-        effects = self.make_effects()
-        text = run.facts.text("request")
-        if run.opened.kind is RunKind.BACKUP:
-            return effects.backup(BackupRequest.model_validate_json(text))
-        return effects.restore(RestoreRequest.model_validate_json(text))
+    def _drive(self, run_id: str, lease: Lease, *, end: str | None = None) -> Run:
+        run = self.ledger.journal.load(run_id)
+        with closing(self.make_effects()) as made:
+            text = run.facts.text("request")
+            if run.opened.kind is RunKind.BACKUP:
+                effects = made.backup(BackupRequest.model_validate_json(text))
+            else:
+                effects = made.restore(RestoreRequest.model_validate_json(text))
+            return self.ledger.drive(run_id, self.wrap(effects), lease, on_event=self.on_event, end=end)
 
 
 def _opened_backup(request: BackupRequest) -> Opened:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from nightwell.errors import ConflictError
 from nightwell.protocol import (
     Database,
     Effect,
@@ -14,6 +15,9 @@ from nightwell.protocol import (
     Lease,
     Leases,
     Opened,
+    Phase,
+    Reopened,
+    Resolved,
     Run,
     RunSummary,
     Step,
@@ -119,14 +123,57 @@ class Ledger:
         """Take the lease of a run even from a live driver, which can change nothing from then on."""
         return self.leases.seize(volume, run_id, owner=this_process(), ttl_s=self.ttl_s)
 
-    def recover(self, effects_of: Callable[[Run], Effects], *, on_event: OnEvent | None = None) -> tuple[Run, ...]:
-        """Finish or undo every run whose driver is gone; return them as they stand now."""
+    def reopen(self, run_id: str, by: str) -> Lease:
+        """Let a stuck run try again what it owes; return the lease under which it is then driven.
+
+        Parameters
+        ----------
+        run_id
+            The run.
+        by
+            Who asks for it; recorded.
+
+        Raises
+        ------
+        NotFoundError
+            The site has no such run.
+        ConflictError
+            The run is not stuck.
+        BusyError
+            Another run has the volume meanwhile.
+        """
+        run = self._stuck(run_id)
+        lease = self.leases.acquire(run.volume, run_id, owner=this_process(), ttl_s=self.ttl_s)
+        try:
+            self.journal.append(run, Reopened(by), token=lease.token)
+        except BaseException:
+            self.leases.release(lease)
+            raise
+        return lease
+
+    def resolve(self, run_id: str, by: str, note: str) -> Run:
+        """Record that a person did by hand what a stuck run owes; errors as :meth:`reopen`."""
+        return self.journal.append(self._stuck(run_id), Resolved(by, note))
+
+    def _stuck(self, run_id: str) -> Run:
+        run = self.journal.load(run_id)
+        if run.phase is Phase.STUCK:
+            return run
+        raise ConflictError(
+            f"run '{run_id}' at the {run.opened.site} site",
+            expected="a stuck run, which waits for a person",
+            found=f"phase {run.phase}",
+            cause="a recovery goes on with it by itself" if run.is_open else "the run has ended, and owes nothing",
+            next_step="run 'nightwell recover'" if run.is_open else "nothing is left to do",
+        )
+
+    def recover(self, resume: Callable[[Run, Lease], Run]) -> tuple[Run, ...]:
+        """Take up every run whose driver is gone; return them as ``resume`` left them."""
         recovered = []
         for summary in self.journal.open_runs():
             lease = self.take_over(summary)
             if lease is not None:
-                effects = effects_of(self.journal.load(summary.run_id))
-                recovered.append(self.drive(summary.run_id, effects, lease, on_event=on_event))
+                recovered.append(resume(self.journal.load(summary.run_id), lease))
         return tuple(recovered)
 
 

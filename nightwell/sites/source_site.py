@@ -121,7 +121,14 @@ class SourceSite:
 
     def recover(self, *, wrap: Wrap = as_they_are, on_event: OnEvent | None = None) -> tuple[Run, ...]:
         """Finish or undo every run of this site whose driver is gone."""
-        return self.ledger.recover(lambda run: wrap(self._effects_of(run)), on_event=on_event)
+        return self.ledger.recover(
+            lambda run, lease: self.ledger.drive(run.run_id, wrap(self._effects_of(run)), lease, on_event=on_event)
+        )
+
+    def retry(self, run_id: str, by: str, *, wrap: Wrap = as_they_are, on_event: OnEvent | None = None) -> Run:
+        """Let a stuck run try again what it owes; errors as :meth:`Ledger.reopen`."""
+        effects = wrap(self._effects_of(self.ledger.journal.load(run_id)))
+        return self.ledger.drive(run_id, effects, self.ledger.reopen(run_id, by), on_event=on_event)
 
     def close(self) -> None:
         """Give back the connections of this site; the other site has its own."""

@@ -43,7 +43,7 @@ def real_file() -> RealFile:
 
 @pytest.fixture(scope="session")
 def scans() -> xr.DataTree:
-    """Raw scans of a simulated well of 60 m with an oil zone in the middle; never changed by a test."""
+    """Raw scans of a simulated well of 60 m with a zone of wet gas in the middle; never changed by a test."""
     composition = published_composition(top_m=1800.0, bottom_m=1860.0, zones=(Zone(1815.0, 1845.0, "ekofisk"),))
     return simulate_scans(composition, settings=Simulation(plan=Plan(sample_every=8)))
 

@@ -20,7 +20,7 @@ from nightwell.wells.species_file import load_library
 from nightwell.wells.streams import Stream
 
 HUNGRY = """
-import resource, sys
+import sys
 import numpy as np
 from nightwell.wells.analysis import analyse_cube
 from nightwell.wells.container import make_cube, make_dataset, open_cube, write_cube
@@ -34,14 +34,16 @@ def cube(depths):
         mz=np.arange(1.0, 201.0), scan_count=np.full(depths, 4), depth_error=np.zeros(depths), flag=np.zeros(depths))
     return make_cube(Origin("hungry", simulated_instrument(), True, "noise"), {"trap_gas": make_dataset(CUBE, values)})
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def memory(name):
+    lines = open("/proc/self/status").read().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024
 
 write_cube(cube(int(sys.argv[2])), sys.argv[1])
-analyse_cube(cube(600), inputs={})
-before = peak()
+analyse_cube(cube(2), inputs={})
+open("/proc/self/clear_refs", "w").write("5")  # forget the peak so far
+before = memory("VmRSS")
 result = analyse_cube(open_cube(sys.argv[1]), inputs={})
-print(peak() - before, sum(node.to_dataset(inherit=False).nbytes for node in result.subtree))
+print(memory("VmHWM") - before, sum(node.to_dataset(inherit=False).nbytes for node in result.subtree))
 """
 
 
@@ -68,7 +70,7 @@ def test_a_result_names_everything_it_was_made_from(result: xr.DataTree) -> None
     assert result["trap_gas"].attrs["condition_number"] < 200
 
 
-def test_the_simulated_oil_zone_is_recovered(scans: xr.DataTree, result: xr.DataTree) -> None:
+def test_the_simulated_zone_is_recovered(scans: xr.DataTree, result: xr.DataTree) -> None:
     """Away from the zone's edges, where depth registration smears, C1 to C3 are what the forward model put in."""
     truth = scans["truth"].to_dataset()
     species = result["trap_gas/species"].to_dataset().sel(depth=slice(1820.0, 1840.0))
@@ -106,9 +108,9 @@ def test_a_library_the_scans_cannot_show_is_refused(scans: xr.DataTree) -> None:
 
 def test_memory_is_what_is_declared(tmp_path: Path) -> None:
     """A deep well with 200 m/z: input on disk, and the peak above the result is below the declared number."""
-    command = [sys.executable, "-c", HUNGRY, str(tmp_path / "cube.zarr"), "6000"]
+    command = [sys.executable, "-c", HUNGRY, str(tmp_path / "cube.zarr"), "2560"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     grown, result_bytes = (int(word) for word in done.stdout.split())
     print(f"peak {grown / 2**20:.0f} MiB, result {result_bytes / 2**20:.0f} MiB")  # noqa: T201 - figures for `pytest -s`
-    assert grown < ANALYSIS_MEMORY_BYTES + result_bytes
+    assert result_bytes < grown < ANALYSIS_MEMORY_BYTES + result_bytes

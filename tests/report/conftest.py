@@ -1,0 +1,39 @@
+"""A small well analysed once: simulated, with every stream, and the real logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from nightwell.wells.analysis import analyse_well
+from nightwell.wells.composition import Zone, published_composition
+from nightwell.wells.simulate import Plan, Simulation, simulate_scans
+
+REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+RealFile = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def real_file() -> RealFile:
+    """Return the path of a real file: it must be there when the folder is, and a clone has no folder."""
+
+    def find(name: str) -> Path:
+        if not REAL_DATA.is_dir():
+            pytest.skip("the real logs are not part of the project; they are read from ../shared/data when it exists")
+        path = REAL_DATA / name
+        if not path.is_file():
+            pytest.fail(f"{path} is missing")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def result() -> xr.DataTree:
+    """A simulated well of 60 m with a zone of wet gas in the middle; never changed by a test."""
+    composition = published_composition(top_m=1800.0, bottom_m=1860.0, zones=(Zone(1815.0, 1845.0, "ekofisk"),))
+    return analyse_well(simulate_scans(composition, settings=Simulation(plan=Plan(sample_every=8))))

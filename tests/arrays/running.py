@@ -85,9 +85,9 @@ class FragileArray:
         held = self.array._held
         for linked in held.pairs.values():
             linked.stop_copy()
-        held.closed = True
         self.array._table.close()
         self.array.server.stop()
+        held.close_files()
         os.close(self.array._lock_descriptor)
 
     def revive(self) -> EmbeddedArray:

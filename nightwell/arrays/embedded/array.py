@@ -119,7 +119,7 @@ class EmbeddedArray(VolumeCore, ExportLine):
             for volume in held.volumes.values():
                 volume.file.sync()
             held.save(clean=True)
-            held.closed = True
+            held.close_files()
         os.close(self._lock_descriptor)
 
     def __enter__(self) -> Self:

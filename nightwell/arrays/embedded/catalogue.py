@@ -172,3 +172,11 @@ class Catalogue:
     def give_up(self, paths: tuple[Path, ...]) -> None:
         """Note files whose removal is decided; a restart finishes it."""
         self.leftovers.update(str(path.relative_to(self.directory)) for path in paths)
+
+    def close_files(self) -> None:
+        """Let go of every file, unflushed; nobody writes, copies or reads any more."""
+        self.closed = True
+        for linked in self.pairs.values():
+            linked.pair.close_maps()
+        for volume in self.volumes.values():
+            volume.file.close()

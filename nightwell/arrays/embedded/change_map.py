@@ -106,6 +106,10 @@ class ChangeMap:
         """Bring every mark to the disk (msync)."""
         self._bytes.flush()
 
+    def close(self) -> None:
+        """Let go of the file; nobody may use the map any more."""
+        self._bytes.close()
+
     def _store(self, first: int, past: int, value: bytes) -> None:
         if past - first == 1:
             self._bytes[first] = value[0]

@@ -220,3 +220,8 @@ class Pair:
         self.lacking.flush()
         for turn in self._turns:
             turn.flush()
+
+    def close_maps(self) -> None:
+        """Let go of the maps; nobody may use the pair any more."""
+        for chart in (self.lacking, *self._turns):
+            chart.close()

@@ -31,6 +31,13 @@ app.command("files")(versions.files)
 app.command("extract")(versions.extract)
 app.command("runs")(runs.runs)
 app.command("recover")(runs.recover)
+app.command("resolve")(runs.resolve)
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001  an option's callback
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
 
 
 @app.callback()
@@ -38,11 +45,10 @@ def _before(
     settings: Annotated[
         Path | None, typer.Option("--settings", help="Settings file instead of nightwell.toml.", show_default=False)
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,  # noqa: FBT002  an option
+    version: Annotated[  # noqa: ARG001, FBT002  an option; its callback prints it before a command is asked for
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(__version__)
-        raise typer.Exit
     choose_settings(settings)
 
 

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nightwell.arrays.embedded.process import main as run_array
-from nightwell.arrays.port import Array, PairInfo
+from nightwell.arrays.port import PairInfo
 from nightwell.cli.common import (
+    ArraySite,
     AsJson,
+    array_of,
     command,
-    console,
     in_words,
     print_json,
     print_rows,
+    say,
     settings,
     size_in_bytes,
 )
-from nightwell.errors import NotFoundError
+from nightwell.errors import ConflictError, NotFoundError
 from nightwell.nbd.tls import TlsFiles
 from nightwell.nbd.transfer import read_file, write_file
-from nightwell.sites.build import open_array
+from nightwell.protocol import Site
 from nightwell.sites.source import find_volume
 
 array = typer.Typer(no_args_is_help=True, help="Run an embedded array.")
 volume = typer.Typer(no_args_is_help=True, help="Volumes of an array: create, list, write, read, grow, delete.")
 pair = typer.Typer(no_args_is_help=True, help="Copy pairs of an array: status, create, split, resync, delete.")
 
-Site = Annotated[str, typer.Option("--site", help="Whose array: source or destination.")]
+Primary = Annotated[str, typer.Argument(help="Name of the primary volume.")]
 Name = Annotated[str, typer.Argument(help="Name of the volume.")]
 
 
@@ -45,37 +48,52 @@ def create(
     name: Name,
     size: Annotated[str, typer.Argument(help="Size, such as '1 GiB'.")],
     *,
-    site: Site = "source",
+    site: ArraySite = Site.SOURCE,
     attach: Annotated[bool, typer.Option(help="Serve it at once, writable, for the host that owns it.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Make a zero-filled volume and serve it to its host."""
-    on = open_array(settings(), site)
-    info = on.create_volume(name, size_in_bytes(size))
-    export = on.export(name, writable=True) if attach else None
+    size_bytes = size_in_bytes(size)
+    with array_of(site) as on:
+        if name in {info.name for info in on.volumes()}:
+            raise ConflictError(
+                f"volume '{name}' on array '{on.name}'",
+                expected="a name that no volume has",
+                found="a volume of that name",
+                cause="the volume was created before, and may hold data",
+                next_step="choose another name, or delete the existing volume",
+            )
+        info = on.create_volume(name, size_bytes)
+        export = on.export(name, writable=True) if attach else None
     if as_json:
         print_json({"volume": info, "export": export})
         return
-    console().print(f"volume {info.name}: {info.size_bytes} bytes" + (f", served at {export.url}" if export else ""))
+    say(f"volume {info.name}: {info.size_bytes} bytes" + (f", served at {export.url}" if export else ""))
 
 
 @volume.command("list")
 @command
-def list_volumes(*, site: Site = "source", as_json: AsJson = False) -> None:
-    """List the volumes of an array."""
-    on = open_array(settings(), site)
-    volumes = on.volumes()
-    served = {export.volume: export.url for export in on.exports() if export.imported_from is None}
+def list_volumes(*, site: ArraySite = Site.SOURCE, as_json: AsJson = False) -> None:
+    """List the volumes of an array: size, pair, and where each is served."""
+    with array_of(site) as on:
+        volumes = on.volumes()
+        served = {export.volume: export.url for export in on.exports() if export.imported_from is None}
+        pairs = {info.name: on.pair_of(info.name) for info in volumes}
     if as_json:
         print_json([{"volume": info, "url": served.get(info.name)} for info in volumes])
         return
     rows = [
-        (info.name, in_words(info.size_bytes), _pair_words(on, info.name), info.owner or "", served.get(info.name, ""))
+        (
+            info.name,
+            in_words(info.size_bytes),
+            _pair_words(info.name, pairs[info.name]),
+            info.owner or "",
+            served.get(info.name, ""),
+        )
         for info in volumes
     ]
-    print_rows(
-        f"Volumes of {on.name}", ("volume", "size", "pair", "made by run", "served at"), rows, empty="no volumes"
-    )
+    columns = ("volume", "size", "pair", "made by run", "served at")
+    print_rows(f"Volumes of {on.name}", columns, rows, empty="no volumes")
 
 
 @volume.command("write")
@@ -84,7 +102,7 @@ def write(
     name: Name,
     file: Annotated[Path, typer.Argument(help="File whose bytes become the volume's first ones.")],
     *,
-    site: Site = "source",
+    site: ArraySite = Site.SOURCE,
     as_json: AsJson = False,
 ) -> None:
     """Write a file to a volume through the array's NBD server, as its host would."""
@@ -92,7 +110,7 @@ def write(
     if as_json:
         print_json({"volume": name, "bytes": written_bytes})
         return
-    console().print(f"wrote {in_words(written_bytes)} to volume {name}")
+    say(f"wrote {in_words(written_bytes)} to volume {name}")
 
 
 @volume.command("read")
@@ -101,7 +119,7 @@ def read(
     name: Name,
     file: Annotated[Path, typer.Argument(help="File to write; zeroes become holes.")],
     *,
-    site: Site = "source",
+    site: ArraySite = Site.SOURCE,
     as_json: AsJson = False,
 ) -> None:
     """Read a volume into a file through the array's NBD server."""
@@ -109,7 +127,7 @@ def read(
     if as_json:
         print_json({"volume": name, "bytes": read_bytes})
         return
-    console().print(f"read {in_words(read_bytes)} from volume {name} into {file}")
+    say(f"read {in_words(read_bytes)} from volume {name} into {file}")
 
 
 @volume.command("grow")
@@ -118,30 +136,30 @@ def grow(
     name: Name,
     size: Annotated[str, typer.Argument(help="New size, such as '2 GiB'.")],
     *,
-    site: Site = "source",
+    site: ArraySite = Site.SOURCE,
     as_json: AsJson = False,
 ) -> None:
-    """Make a volume larger."""
-    info = open_array(settings(), site).grow_volume(name, size_in_bytes(size))
+    """Make a volume larger; it must be in no pair."""
+    size_bytes = size_in_bytes(size)
+    with array_of(site) as on:
+        info = on.grow_volume(name, size_bytes)
     if as_json:
         print_json(info)
         return
-    console().print(f"volume {info.name}: {info.size_bytes} bytes")
+    say(f"volume {info.name}: {info.size_bytes} bytes")
 
 
 @volume.command("delete")
 @command
-def delete(name: Name, *, site: Site = "source", as_json: AsJson = False) -> None:
-    """Delete a volume that is in no pair and attached to no host."""
-    on = open_array(settings(), site)
-    for export in on.exports():
-        if export.volume == name and export.connections == 0 and export.owner is None:
-            on.withdraw(export.name)
-    on.delete_volume(name)
+def delete(name: Name, *, site: ArraySite = Site.SOURCE, as_json: AsJson = False) -> None:
+    """Delete a volume, and all that it holds; refused while it is in a pair or a host is connected."""
+    with array_of(site) as on:
+        find_volume(on, name)
+        on.delete_volume(name)
     if as_json:
         print_json({"deleted": name})
         return
-    console().print(f"volume {name} deleted")
+    say(f"volume {name} deleted")
 
 
 @pair.command("status")
@@ -149,13 +167,13 @@ def delete(name: Name, *, site: Site = "source", as_json: AsJson = False) -> Non
 def status(
     name: Annotated[str | None, typer.Argument(help="Name of the volume; all of them when left out.")] = None,
     *,
-    site: Site = "source",
+    site: ArraySite = Site.SOURCE,
     as_json: AsJson = False,
 ) -> None:
     """Show copy pairs and their states: SMPL, COPY, PAIR, PSUS, PSUE."""
-    on = open_array(settings(), site)
-    names = [find_volume(on, name).name] if name else [info.name for info in on.volumes()]
-    found = [on.pair_of(each) for each in names]
+    with array_of(site) as on:
+        names = [find_volume(on, name).name] if name else [info.name for info in on.volumes()]
+        found = [on.pair_of(each) for each in names]
     if as_json:
         print_json([{"volume": each, "pair": one} for each, one in zip(names, found, strict=True)])
         return
@@ -174,14 +192,22 @@ def create_pair(
     primary: Annotated[str, typer.Argument(help="The volume that its host writes.")],
     secondary: Annotated[str, typer.Argument(help="The volume that becomes its copy; made when there is none.")],
     *,
-    site: Site = "source",
+    site: ArraySite = Site.SOURCE,
     as_json: AsJson = False,
 ) -> None:
-    """Pair two volumes of one size; the copy begins at once."""
-    on = open_array(settings(), site)
-    if secondary not in {info.name for info in on.volumes()}:
-        on.create_volume(secondary, find_volume(on, primary).size_bytes)
-    _show(on.create_pair(primary, secondary), as_json=as_json)
+    """Pair two volumes of one size; the copy begins at once, over all that the second one holds."""
+    with array_of(site) as on:
+        size_bytes = find_volume(on, primary).size_bytes
+        made = secondary not in {info.name for info in on.volumes()}
+        if made:
+            on.create_volume(secondary, size_bytes)
+        try:
+            found = on.create_pair(primary, secondary)
+        except BaseException:
+            if made:
+                on.delete_volume(secondary)
+            raise
+    _show([found], as_json=as_json)
 
 
 @pair.command("split")
@@ -189,66 +215,78 @@ def create_pair(
 def split_pair(
     primaries: Annotated[list[str], typer.Argument(help="Primary volumes; all are split at one point in time.")],
     *,
-    site: Site = "source",
+    site: ArraySite = Site.SOURCE,
     as_json: AsJson = False,
 ) -> None:
     """Split pairs: their secondaries stand still at one point in time."""
-    pairs = open_array(settings(), site).split(primaries)
-    for one in pairs:
-        _show(one, as_json=as_json)
+    with array_of(site) as on:
+        found = on.split(primaries)
+    _show(found, as_json=as_json)
 
 
 @pair.command("resync")
 @command
-def resync_pair(primary: Name, *, site: Site = "source", as_json: AsJson = False) -> None:
+def resync_pair(primary: Primary, *, site: ArraySite = Site.SOURCE, as_json: AsJson = False) -> None:
     """Bring a split secondary back in step, copying only what changed."""
-    _show(open_array(settings(), site).resync(primary), as_json=as_json)
+    with array_of(site) as on:
+        found = on.resync(primary)
+    _show([found], as_json=as_json)
 
 
 @pair.command("delete")
 @command
-def delete_pair(primary: Name, *, site: Site = "source", as_json: AsJson = False) -> None:
+def delete_pair(primary: Primary, *, site: ArraySite = Site.SOURCE, as_json: AsJson = False) -> None:
     """Dissolve a pair; both volumes stay."""
-    open_array(settings(), site).delete_pair(primary)
+    with array_of(site) as on:
+        find_volume(on, primary)
+        if on.pair_of(primary) is None:
+            raise NotFoundError(
+                f"copy pair of volume '{primary}' on array '{on.name}'",
+                expected="a pair to dissolve",
+                found="state SMPL, no pair",
+                cause="another volume was meant, or the pair is dissolved already",
+                next_step="look at the pairs with 'nightwell pair status'",
+            )
+        on.delete_pair(primary)
     if as_json:
         print_json({"deleted": primary})
         return
-    console().print(f"the pair of volume {primary} is dissolved")
+    say(f"the pair of volume {primary} is dissolved")
 
 
-def _show(one: PairInfo, *, as_json: bool) -> None:
+def _show(pairs: Sequence[PairInfo], *, as_json: bool) -> None:
     if as_json:
-        print_json(one)
+        print_json(pairs)
         return
-    console().print(f"{one.primary} - {one.secondary}: {one.state.value}, {_copied(one)} copied")
+    for one in pairs:
+        say(f"{one.primary} - {one.secondary}: {one.state.value}, {_copied(one)} copied")
 
 
 def _copied(one: PairInfo) -> str:
     return f"{in_words(one.copied_bytes)} of {in_words(one.to_copy_bytes)}"
 
 
-def _pair_words(on: Array, name: str) -> str:
-    one = on.pair_of(name)
+def _pair_words(name: str, one: PairInfo | None) -> str:
     if one is None:
         return "SMPL"
     return f"{one.state.value} {'P of ' + one.secondary if one.primary == name else 'S of ' + one.primary}"
 
 
-def _url(site: str, name: str, *, writable: bool) -> str:
-    on = open_array(settings(), site)
-    find_volume(on, name)
-    for export in on.exports():
-        if export.volume == name and export.imported_from is None and (export.writable or not writable):
-            return export.url
-    raise NotFoundError(
-        f"volume '{name}' on array '{on.name}'",
-        expected="an export of it" + (" that can be written" if writable else ""),
-        found="none",
-        cause="the volume was created with --no-attach, or it is the secondary of a pair",
-        next_step="name a volume that 'nightwell volume list' shows as served",
-    )
+def _url(site: Site, name: str, *, writable: bool) -> str:
+    with array_of(site) as on:
+        find_volume(on, name)
+        for export in on.exports():
+            if export.volume == name and export.imported_from is None and (export.writable or not writable):
+                return export.url
+        raise NotFoundError(
+            f"volume '{name}' on array '{on.name}'",
+            expected="an export of it" + (" that can be written" if writable else ""),
+            found="none",
+            cause="the volume was created with --no-attach, or it is the secondary of a pair",
+            next_step="name a volume that 'nightwell volume list' shows as served",
+        )
 
 
-def _tls(site: str) -> TlsFiles | None:
+def _tls(site: Site) -> TlsFiles | None:
     tls = settings().array(site).tls
     return None if tls is None else TlsFiles(ca=tls.ca, certificate=tls.certificate, key=tls.key)

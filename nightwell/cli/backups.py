@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
-from nightwell.cli.common import AsJson, command, console, print_json, settings
+from nightwell.cli.common import AsJson, CommandError, command, console, print_json, say, settings
 from nightwell.cli.display import RunDisplay, run_document, summary_line
 from nightwell.errors import NightwellError
-from nightwell.protocol import BackupMode, Run, remedies, verdict
+from nightwell.protocol import BackupMode, Phase, Run, Site, remedies, verdict
 from nightwell.settings import Settings
 from nightwell.sites.build import destination_site, source_site
 from nightwell.sites.source_site import SourceSite
@@ -59,21 +59,38 @@ def both_sites(chosen: Settings, display: RunDisplay) -> Iterator[SourceSite]:
 
 def conclude(site: SourceSite, run: Run, *, as_json: bool) -> None:
     """Show how a run ended; raise what took it back, or what is owed."""
-    if as_json:
-        print_json(run_document(run, site.ledger.journal.events(run.run_id)))
-    elif run.committed:
-        console().print(summary_line(run))
-    if not run.committed and not run.is_open and not remedies(run) and run.failure is not None and not as_json:
-        raise run.failure.as_error()
+    document = run_document(run, site.ledger.journal.events(run.run_id))
     owed = [*remedies(run), *filter(None, [str(run.facts.get("cleanup_owed", ""))])]
     if run.committed and not owed:
+        if as_json:
+            print_json(document)
+        else:
+            say(summary_line(run))
         return
-    if as_json:
-        raise typer.Exit(1)
-    raise NightwellError(
-        f"run '{run.run_id}' of volume '{run.volume}'",
-        expected="a run that ends with nothing owed",
+    if not owed and not run.is_open and run.failure is not None and not run.spoiled:
+        raise CommandError(run.failure.as_error(), run=document)
+    raise CommandError(unfinished(run, owed), run=document)
+
+
+def unfinished(run: Run, owed: Sequence[str]) -> NightwellError:
+    """Return the error for a run that ended otherwise than well, or that has not ended."""
+    problem = run.leftovers[0].problem if run.leftovers else run.failure
+    return NightwellError(
+        f"run '{run.run_id}' of volume '{run.volume}' at the {run.opened.site} site",
+        expected="a run that ends with nothing owed" if owed else "a run that ends well",
         found=verdict(run),
-        cause=run.failure.found if run.failure else "a cleanup step failed",
-        next_step="; ".join(owed) or "run 'nightwell recover'",
+        cause="somebody ended it" if problem is None else f"{problem.subject}: {problem.found}",
+        next_step=_next_step(run, owed),
     )
+
+
+def _next_step(run: Run, owed: Sequence[str]) -> str:
+    if owed:
+        # What a run that is not stuck itself owes is owed by its other half.
+        site = run.opened.site if run.phase is Phase.STUCK else Site.DESTINATION
+        which = run.run_id if site is Site.SOURCE else f"{run.run_id} --site {site}"
+        retry, resolve = f"'nightwell recover --retry {which}'", f"'nightwell resolve {which}'"
+        return f"remove the cause and run {retry}, or do by hand and record with {resolve}: {'; '.join(owed)}"
+    if run.is_open:
+        return "run 'nightwell recover'"
+    return "restore to it again before anybody uses it" if run.spoiled else "start a new run"

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import wraps
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from pydantic_core import to_jsonable_python
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
-from nightwell.errors import InputError, NightwellError
+from nightwell.arrays.port import Array
+from nightwell.errors import InputError, NightwellError, NotFoundError
+from nightwell.protocol import Site
 from nightwell.settings import Settings, load_settings
+from nightwell.sites.build import open_array, open_ledger
+from nightwell.sites.ledger import Ledger
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,9 +32,63 @@ R = TypeVar("R")
 #: ``--json``: one JSON document on standard output and nothing else there.
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
 
+#: ``--site`` of a command that speaks to an array.
+ArraySite = Annotated[Site, typer.Option("--site", help="Whose array.")]
+
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 
+# What the operating system's refusals mean to a person: expected, likely cause, next step.
+_REFUSALS: Mapping[int, tuple[type[NightwellError], str, str, str]] = {
+    errno.ENOENT: (
+        NotFoundError,
+        "a file or folder of that name",
+        "a mistyped path, or a folder that was not made yet",
+        "correct the path, or make its folder first",
+    ),
+    errno.EISDIR: (InputError, "a file", "the path names a folder", "name a file"),
+    errno.ENOTDIR: (InputError, "a folder", "a part of the path names a file", "correct the path"),
+    errno.EEXIST: (InputError, "nothing of that name", "an earlier command wrote there", "name another place"),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        (
+            InputError,
+            "leave to use it",
+            "it belongs to another user, or its file system is read-only",
+            "change its rights, or name another place",
+        ),
+    ),
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT),
+        (NightwellError, "room for what is written", "the file system is full", "make room, or name another place"),
+    ),
+}
+_REFUSED = (
+    NightwellError,
+    "the operating system to carry the call out",
+    "a fault of the file system or of the network",
+    "look at the system's log, then try again",
+)
+
+_WIDEST = 10_000
+
 _chosen: dict[str, Path | None] = {"file": None}
+
+
+class CommandError(Exception):
+    """An error that ends a command which has something to show all the same.
+
+    Parameters
+    ----------
+    error
+        What is wrong.
+    found
+        With ``--json``: what stands in the document beside the error's fields.
+    """
+
+    def __init__(self, error: NightwellError, **found: object) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.found = found
 
 
 def choose_settings(file: Path | None) -> None:
@@ -37,6 +99,20 @@ def choose_settings(file: Path | None) -> None:
 def settings() -> Settings:
     """Load the settings that this command line asks for."""
     return load_settings(_chosen["file"])
+
+
+@contextmanager
+def array_of(site: Site) -> Iterator[Array]:
+    """Give the array of a site."""
+    with closing(open_array(settings(), site)) as array:
+        yield array
+
+
+@contextmanager
+def ledger_of(site: Site) -> Iterator[Ledger]:
+    """Give the runs of a site."""
+    with closing(open_ledger(settings(), site)) as ledger:
+        yield ledger
 
 
 def console(*, error: bool = False) -> Console:
@@ -79,43 +155,82 @@ def in_words(size_bytes: int) -> str:
     raise AssertionError
 
 
+def say(text: str) -> None:
+    """Print plain text, in which brackets are brackets."""
+    console().print(text, markup=False)
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document."""
-    sys.stdout.write(json.dumps(to_jsonable_python(value), indent=2) + "\n")
+    sys.stdout.write(json.dumps(to_jsonable_python(value, fallback=_path_text), indent=2) + "\n")
+
+
+def _path_text(value: Any) -> str:
+    """Return a path as text; pydantic knows paths of this machine, not those within a version."""
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"no JSON for {type(value)}")
 
 
 def print_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
     """Print a table, or the sentence ``empty``."""
     if not rows:
-        console().print(empty)
+        say(empty)
         return
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, no_wrap=True)
     for row in rows:
-        table.add_row(*row)
-    console().print(table)
+        table.add_row(*map(Text, row))
+    out = console()
+    # A name that is cut short cannot be copied or searched for: a table is as wide as it has to be.
+    out.width = max(out.width, Measurement.get(out, out.options.update(max_width=_WIDEST), table).maximum)
+    out.print(table)
 
 
 @contextmanager
 def reported(*, as_json: bool) -> Iterator[None]:
-    """Turn an error of ours into five lines, or one JSON document, and exit status 1."""
+    """Turn an error that a person can act on into five lines, or one JSON document, and exit status 1."""
     try:
         yield
+    except CommandError as failure:
+        _show(failure.error, failure.found, as_json=as_json)
+        raise typer.Exit(1) from failure
     except NightwellError as error:
-        if as_json:
-            print_json(error.as_dict())
-        else:
-            out = console(error=True)
-            out.print(f"[bold red]error[/] {_escape(error.subject)}")
-            for label, text in (
-                ("expected", error.expected),
-                ("found", error.found),
-                ("likely cause", error.cause),
-                ("next step", error.next_step),
-            ):
-                out.print(f"  {label:>12}  {_escape(text)}")
+        _show(error, {}, as_json=as_json)
         raise typer.Exit(1) from error
+    except BrokenPipeError:
+        raise  # whoever read our output has gone: Typer ends without a word, as a program in a pipe does
+    except OSError as error:
+        _show(refused_by_system(error), {}, as_json=as_json)
+        raise typer.Exit(1) from error
+
+
+def refused_by_system(error: OSError) -> NightwellError:
+    """Return an error of the operating system in our five fields."""
+    kind, expected, cause, next_step = _REFUSALS.get(error.errno or 0, _REFUSED)
+    return kind(
+        "the operating system" if error.filename is None else f"'{error.filename}'",
+        expected=expected,
+        found=error.strerror or str(error) or type(error).__name__,
+        cause=cause,
+        next_step=next_step,
+    )
+
+
+def _show(error: NightwellError, found: Mapping[str, object], *, as_json: bool) -> None:
+    if as_json:
+        print_json({**error.as_dict(), **found})
+        return
+    out = console(error=True)
+    out.print(f"[bold red]error[/] {escape(error.subject)}")
+    for label, text in (
+        ("expected", error.expected),
+        ("found", error.found),
+        ("likely cause", error.cause),
+        ("next step", error.next_step),
+    ):
+        out.print(f"  {label:>12}  {escape(text)}")
 
 
 def command(function: Callable[P, R]) -> Callable[P, R]:
@@ -127,7 +242,3 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return run
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", "\\[")

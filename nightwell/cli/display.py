@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
+from rich.markup import escape
 
 from nightwell.cli.common import in_words
 from nightwell.protocol import (
@@ -20,6 +21,7 @@ from nightwell.protocol import (
     UndoFailed,
     Undone,
     UndoStarted,
+    remedies,
     timeline,
     verdict,
 )
@@ -56,7 +58,7 @@ class RunDisplay:
         elif isinstance(event, Undone):
             self._out.print(f"  [dim]{where}[/] undo {words:<13} {took}  [yellow]taken back[/]")
         elif isinstance(event, Failed | UndoFailed):
-            self._out.print(f"  [dim]{where}[/] {words:<18} {took}  [red]{event.problem.found}[/]")
+            self._out.print(f"  [dim]{where}[/] {words:<18} {took}  [red]{escape(event.problem.found)}[/]")
         elif isinstance(event, FoundCommitted):
             self._out.print(f"  [dim]{where}[/] version {event.version_id} had been committed")
 
@@ -84,6 +86,8 @@ def run_document(run: Run, events: tuple[Recorded, ...]) -> dict[str, object]:
         "version_id": run.version_id,
         "verdict": verdict(run),
         "error": None if run.failure is None else run.failure.as_error().as_dict(),
+        "owed": remedies(run),
+        "problems": [left.problem.as_error().as_dict() for left in run.leftovers],
         "facts": {name: value for name, value in run.facts.items() if name not in hidden},
         "steps": [
             {"step": s.step, "undo": s.undo, "seconds": s.seconds, "outcome": s.outcome} for s in timeline(events)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from nightwell.cli.common import AsJson, command, console, print_json, settings
+from nightwell.cli.common import AsJson, CommandError, array_of, command, console, print_json, settings
 from nightwell.errors import NightwellError
 from nightwell.nbd.tls import TlsFiles
-from nightwell.sites.build import open_array, store_location
-from nightwell.store.trial import TrialResult, try_store
+from nightwell.protocol import Site
+from nightwell.sites.build import store_location
+from nightwell.store.trial import try_store
 from nightwell.testing.arrays import ClauseResult, Outcome, Workbench, run_suite
 
 validate = typer.Typer(no_args_is_help=True, help="Try your own array or store: does it keep its promises?")
@@ -27,30 +30,35 @@ _MARKS = {
 @validate.command("array")
 @command
 def validate_array(
-    site: Annotated[str, typer.Argument(help="Whose array: source or destination.")] = "source",
+    site: Annotated[Site, typer.Argument(help="Whose array.")] = Site.SOURCE,
     *,
     second: Annotated[bool, typer.Option(help="Use the other site's array too, for imports over line 1.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Run the array suite on small volumes named nightwell-check-..., and remove them again."""
     chosen = settings()
-    other = "destination" if site == "source" else "source"
     tls = chosen.array(site).tls
-    bench = Workbench(
-        tls=None if tls is None else TlsFiles(ca=tls.ca, certificate=tls.certificate, key=tls.key),
-        second=open_array(chosen, other) if second else None,
-    )
     out = console(error=as_json)
-    on = open_array(chosen, site)
-    on.volumes()  # an array that does not answer is one error, not forty failed clauses
-    results = run_suite(on, bench, lambda r: out.print(f"  {_MARKS[r.outcome]} {r.clause}  [dim]{r.detail}[/]"))
+    with ExitStack() as open_arrays:
+        on = open_arrays.enter_context(array_of(site))
+        on.volumes()  # an array that does not answer is one error, not forty failed clauses
+        other = Site.DESTINATION if site is Site.SOURCE else Site.SOURCE
+        bench = Workbench(
+            tls=None if tls is None else TlsFiles(ca=tls.ca, certificate=tls.certificate, key=tls.key),
+            second=open_arrays.enter_context(array_of(other)) if second else None,
+        )
+        if bench.second is not None:
+            bench.second.volumes()
+        results = run_suite(
+            on, bench, lambda r: out.print(f"  {_MARKS[r.outcome]} {r.clause}  [dim]{escape(r.detail)}[/]")
+        )
     failed = [r for r in results if r.outcome is Outcome.FAILED or r.left_behind]
+    if failed:
+        raise CommandError(_failed(f"array '{on.name}'", len(failed), len(results), failed[0]), results=results)
     if as_json:
         print_json(results)
-    if failed:
-        raise _failed(f"array '{on.name}'", len(failed), len(results), failed[0])
-    if not as_json:
-        out.print(f"array {on.name}: {len(results)} clauses tried, none failed")
+        return
+    out.print(f"array {on.name}: {len(results)} clauses tried, none failed")
 
 
 @validate.command("store")
@@ -58,15 +66,15 @@ def validate_array(
 def validate_store(*, as_json: AsJson = False) -> None:
     """Write, read back, change, verify and remove a small trial store beside your own."""
     out = console(error=as_json)
-    results = try_store(store_location(settings()), lambda r: _show(out, r))
+    results = try_store(store_location(settings()), lambda r: _show(out, Outcome.PASSED, r.check, r.detail))
     if as_json:
         print_json(results)
         return
     out.print(f"store {settings().store.endpoint_url}: {len(results)} checks passed")
 
 
-def _show(out: Console, result: TrialResult) -> None:
-    out.print(f"  {_MARKS[Outcome.PASSED]} {result.check}  [dim]{result.detail}[/]")
+def _show(out: Console, outcome: Outcome, what: str, detail: str) -> None:
+    out.print(f"  {_MARKS[outcome]} {escape(what)}  [dim]{escape(detail)}[/]")
 
 
 def _failed(subject: str, failed: int, total: int, first: ClauseResult) -> NightwellError:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nightwell.cli.common import AsJson, command, console, in_words, print_json, print_rows, settings
+from nightwell.cli.common import AsJson, CommandError, command, in_words, print_json, print_rows, say, settings
 from nightwell.errors import IntegrityError
 from nightwell.filesystem import Ext4Reader
 from nightwell.sites.build import store_location
+from nightwell.store.reader import VersionReader
 from nightwell.store.store import BackupStore
+from nightwell.store.verify import VerifyReport
 
 Volume = Annotated[str, typer.Argument(help="Name of the volume.")]
 Selector = Annotated[str, typer.Option("--version", help="'latest', an id, or the beginning of one.")]
@@ -52,20 +56,12 @@ def verify(volume: Volume, *, version: Selector = "latest", as_json: AsJson = Fa
     with BackupStore.open(store_location(settings())) as store:
         chosen = store.find_version(volume, version)
         report = store.verify(chosen)
+    if not report.ok:
+        raise CommandError(_damaged(volume, report), report=report)
     if as_json:
         print_json(report)
-    if not report.ok:
-        raise IntegrityError(
-            f"version {chosen.version_id} of volume '{volume}'",
-            expected="every block as it was written",
-            found=f"{len(report.damaged)} damaged block(s) {list(report.damaged[:8])}, "
-            f"{len(report.references_wrong)} wrong reference(s), "
-            f"an index that is {'whole' if report.index_whole else 'damaged'}",
-            cause="objects in the store were changed, lost or damaged",
-            next_step="restore another version; look at the store's own log and disks",
-        )
-    if not as_json:
-        console().print(f"version {chosen.version_id}: {report.blocks_checked} blocks checked, all as written")
+        return
+    say(f"version {chosen.version_id}: {report.blocks_checked} blocks checked, all as written")
 
 
 @command
@@ -77,8 +73,7 @@ def files(
     as_json: AsJson = False,
 ) -> None:
     """List a folder of the ext4 file system in a version, without restoring it."""
-    with BackupStore.open(store_location(settings())) as store:
-        reader = store.open_version(store.find_version(volume, version))
+    with _version(volume, version) as reader:
         found = list(Ext4Reader(reader.as_file()).entries(path))
     if as_json:
         print_json(found)
@@ -97,10 +92,30 @@ def extract(
     as_json: AsJson = False,
 ) -> None:
     """Copy a file or a folder out of a version, without restoring it."""
-    with BackupStore.open(store_location(settings())) as store:
-        reader = store.open_version(store.find_version(volume, version))
+    with _version(volume, version) as reader:
         written_bytes = Ext4Reader(reader.as_file()).extract(path, target)
     if as_json:
         print_json({"path": path, "target": target, "bytes": written_bytes})
         return
-    console().print(f"extracted {in_words(written_bytes)} to {target}")
+    say(f"extracted {in_words(written_bytes)} to {target}")
+
+
+@contextmanager
+def _version(volume: str, selector: str) -> Iterator[VersionReader]:
+    with (
+        BackupStore.open(store_location(settings())) as store,
+        closing(store.open_version(store.find_version(volume, selector))) as reader,
+    ):
+        yield reader
+
+
+def _damaged(volume: str, report: VerifyReport) -> IntegrityError:
+    return IntegrityError(
+        f"version {report.version_id} of volume '{volume}'",
+        expected="every block as it was written",
+        found=f"{len(report.damaged)} damaged block(s) {list(report.damaged[:8])}, "
+        f"{len(report.references_wrong)} wrong reference(s), "
+        f"an index that is {'whole' if report.index_whole else 'damaged'}",
+        cause="objects in the store were changed, lost or damaged",
+        next_step="restore another version; look at the store's own log and disks",
+    )

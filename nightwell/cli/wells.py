@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nightwell.cli.common import AsJson, command, console, print_json, print_rows, settings
+from nightwell.cli.common import AsJson, command, print_json, print_rows, say, settings
 from nightwell.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ def import_well(
         print_json({"scans": target, "well": found.scans.attrs, "reports": found.reports})
         return
     for report in found.reports:
-        console().print(f"{report.source}: {report.rows} rows")
+        say(f"{report.source}: {report.rows} rows")
         lines = [column.line() for column in report.columns] + [column.line() for column in report.unknown]
         for line in lines:
-            console().print(f"  {line}")
-    console().print(f"{found.scans['scans'].sizes['scan']} scans written to {target}")
-    console().print(f"provenance: {found.scans.attrs.get('provenance', '')}")
+            say(f"  {line}")
+    say(f"{found.scans['scans'].sizes['scan']} scans written to {target}")
+    say(f"provenance: {found.scans.attrs.get('provenance', '')}")
 
 
 Well = Annotated[str, typer.Argument(help="Name of the well.")]
@@ -93,9 +93,7 @@ def analyse(
     if as_json:
         print_json({"analysis": kept, "new": is_new})
         return
-    console().print(
-        f"well {name}: analysis {kept.analysis_id}" + ("" if is_new else " (the same inputs gave it before)")
-    )
+    say(f"well {name}: analysis {kept.analysis_id}" + ("" if is_new else " (the same inputs gave it before)"))
     _print_intervals(result)
 
 
@@ -159,10 +157,10 @@ def _wrote(target: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"written": target})
         return
-    console().print(f"wrote {target}")
+    say(f"wrote {target}")
 
 
 def _print_intervals(result: DataTree) -> None:
     from nightwell.report.summary import summary_text
 
-    console().print(summary_text(result))
+    say(summary_text(result))

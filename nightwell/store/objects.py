@@ -69,18 +69,15 @@ class Objects:
         )
         self._control = _control_client(location)
 
-    def check_bucket(self, *, create: bool = False) -> datetime:
-        """Return the server's time when it answers, accepts us, and has the bucket (``create`` makes it)."""
+    def check_bucket(self) -> datetime:
+        """Return the server's time when it answers, accepts us, and has the bucket."""
         with named(self.location, "look at the bucket"):
             try:
                 answer = self._control.head_bucket(Bucket=self.location.bucket)
             except ClientError as error:
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] != _MISSING:
                     raise
-                if not create:
-                    raise bucket_missing(self.location) from error
-                self._control.create_bucket(Bucket=self.location.bucket)
-                answer = self._control.head_bucket(Bucket=self.location.bucket)
+                raise bucket_missing(self.location) from error
         return _server_time(answer["ResponseMetadata"]["HTTPHeaders"])
 
     def put(self, key: str, data: bytes | memoryview) -> None:

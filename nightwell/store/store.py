@@ -45,7 +45,7 @@ class BackupStore:
 
     @classmethod
     def open(cls, location: StoreLocation, *, create: bool = False) -> BackupStore:
-        """Open a store; with ``create``, make the bucket and the store where they are missing.
+        """Open a store; with ``create``, make it where it is missing. The bucket is never made.
 
         Before a store is made, the server must prove that its conditional writes hold.
 
@@ -64,13 +64,28 @@ class BackupStore:
         """
         objects = Objects(location)
         try:
-            objects.check_bucket(create=create)
+            objects.check_bucket()
             document = load_document(objects)
             if document is None:
                 document = _create(objects, allowed=create)
         except BaseException:
             objects.close()
             raise
+        return cls(objects, document)
+
+    @classmethod
+    def find(cls, location: StoreLocation) -> BackupStore | None:
+        """Open a store, or return ``None`` when none was made at the prefix yet; other errors as :meth:`open`."""
+        objects = Objects(location)
+        try:
+            objects.check_bucket()
+            document = load_document(objects)
+        except BaseException:
+            objects.close()
+            raise
+        if document is None:
+            objects.close()
+            return None
         return cls(objects, document)
 
     def close(self) -> None:

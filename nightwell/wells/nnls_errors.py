@@ -3,7 +3,7 @@
 Words as in :mod:`nightwell.wells.nnls_kernel`; ``cov`` is the inverse of the passive part of ``normal``, in its order.
 """
 
-# ruff: noqa: PLR0917, C901 - compiled functions take their arrays one by one; calls between them cost compile time
+# ruff: noqa: PLR0912, PLR0917, C901 - compiled functions take their arrays one by one; calls between them cost compile time
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import math
 import numpy as np
 
 from nightwell.wells.nnls_kernel import SMALLEST_PIVOT, Bools, Floats, Ints, compiled, factor, gradient, gram, order_of
+
+_FAR_BELOW = -6.0
 
 
 @compiled
@@ -49,7 +51,7 @@ def _invert(lower: Floats, count: int, inverse: Floats, cov: Floats) -> None:
 @compiled
 def _share_above_bound(z: float) -> float:
     """Variance of a normal amount with mean ``z`` (not positive) and sigma 1, given that it is positive."""
-    if z < -6.0:
+    if z < _FAR_BELOW:
         return 1.0 / (z * z)  # the tail is exponential
     mills = math.sqrt(2.0 / math.pi) * math.exp(-0.5 * z * z) / math.erfc(-z / math.sqrt(2.0))
     return 1.0 - z * mills - mills * mills

@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 # Without the interpreter lock, so that dask's threads share the work; cached, so that only the first run compiles.
-# "reassoc" and "contract" let sums be vectorised; NaN and infinity keep their meaning.
 compiled = cast(
     "Callable[[_Function], _Function]",
-    numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"}),
+    numba.njit(cache=True, nogil=True, error_model="numpy"),
 )
 
 Floats = NDArray[np.float64]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from nightwell.report.curves import StreamLog
 from nightwell.report.tracks import Track
 
-_LINES_WIDTH = 210
+_LINES_WIDTH = 230
 
 
 def draw_header(axes: Axes, track: Track) -> None:
@@ -62,7 +62,7 @@ def draw_footer(figure: Figure, result: xr.DataTree) -> None:
         "Dashed: Wh 0.5, 17.5, 40. Amounts in ppm by volume on the sensitivities of the species library."
     )
     lines = (reading, f"Inputs: {listed}.", f"Provenance: {result.attrs['provenance']}")
-    wrapped = "\n".join(line for text in lines for line in textwrap.wrap(text, _LINES_WIDTH)[:4])
+    wrapped = "\n".join(line for text in lines for line in textwrap.wrap(text, _LINES_WIDTH))
     figure.text(0.035, 0.054, wrapped, fontsize=8.8, va="top", linespacing=1.35)
 
 

@@ -17,6 +17,7 @@ from typing import IO
 import ext4
 
 from nightwell.errors import FormatError, InputError, NotFoundError
+from nightwell.whole_file import written_whole
 
 #: mke2fs keeps tables and a journal of its own; below this an image holds next to nothing.
 SMALLEST_IMAGE_BYTES = 8 << 20
@@ -160,7 +161,7 @@ class Ext4Reader:
 
 def _copy(source: IO[bytes], target: Path) -> int:
     written = 0
-    with target.open("wb") as file:
+    with written_whole(target) as draft, draft.open("wb") as file:
         while chunk := source.read(_COPY_BYTES):
             written += file.write(chunk)
     return written

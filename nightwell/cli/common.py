@@ -47,7 +47,7 @@ _REFUSALS: Mapping[int, tuple[type[NightwellError], str, str, str]] = {
     ),
     errno.EISDIR: (InputError, "a file", "the path names a folder", "name a file"),
     errno.ENOTDIR: (InputError, "a folder", "a part of the path names a file", "correct the path"),
-    errno.EEXIST: (InputError, "nothing of that name", "an earlier command wrote there", "name another place"),
+    errno.EEXIST: (InputError, "a folder, or nothing", "a file stands where a folder has to be", "name another place"),
     **dict.fromkeys(
         (errno.EACCES, errno.EPERM, errno.EROFS),
         (

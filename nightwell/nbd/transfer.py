@@ -11,6 +11,7 @@ from nightwell.errors import ConflictError, InputError
 from nightwell.nbd.client import NbdClient
 from nightwell.nbd.tls import TlsFiles
 from nightwell.nbd.wire import ALLOCATION
+from nightwell.whole_file import written_whole
 
 _STEP_BYTES = 4 << 20
 _ZERO = 2  # base:allocation: reads as zeroes
@@ -63,8 +64,12 @@ def write_file(file: Path, url: str, *, tls: TlsFiles | None = None) -> int:
 
 
 def read_file(url: str, file: Path, *, tls: TlsFiles | None = None) -> int:
-    """Read an export into a file, zeroes as holes; return its size in bytes."""
-    with NbdClient.connect(url, contexts=(ALLOCATION,), tls=tls) as volume, file.open("wb") as target:
+    """Read an export into a file, zeroes as holes; return its size in bytes. The file appears whole or not at all."""
+    with (
+        NbdClient.connect(url, contexts=(ALLOCATION,), tls=tls) as volume,
+        written_whole(file) as draft,
+        draft.open("wb") as target,
+    ):
         target.truncate(volume.size_bytes)
         buffer = memoryview(bytearray(_STEP_BYTES))
         for extent in volume.extents(ALLOCATION):

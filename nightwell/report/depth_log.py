@@ -25,6 +25,7 @@ from nightwell.report.margins import draw_footer, draw_header, draw_title, stamp
 from nightwell.report.strips import draw_readings, draw_strips
 from nightwell.report.tracks import HAWORTH, SAMPLES, TRACKS, Pen, Track
 from nightwell.wells.streams import Stream
+from nightwell.whole_file import written_whole
 
 Floats = NDArray[np.float64]
 
@@ -82,9 +83,8 @@ def write_depth_log(result: xr.DataTree, path: str | PathLike[str], options: Dep
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.part")
-    draft.write_bytes(depth_log_png(result, options))
-    draft.replace(target)
+    with written_whole(target) as draft:
+        draft.write_bytes(depth_log_png(result, options))
     return target
 
 

@@ -19,6 +19,7 @@ from nightwell.errors import InputError
 from nightwell.wells.deconvolve import SpeciesFlag
 from nightwell.wells.indicators import IndicatorFlag
 from nightwell.wells.streams import Stream
+from nightwell.whole_file import written_whole
 
 Floats = NDArray[np.float64]
 
@@ -87,9 +88,8 @@ def write_las(result: xr.DataTree, path: str | PathLike[str], stream: Stream = S
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.part")
-    draft.write_text(las_text(result, stream), encoding="utf-8")
-    draft.replace(target)
+    with written_whole(target) as draft:
+        draft.write_text(las_text(result, stream), encoding="utf-8")
     return target
 
 

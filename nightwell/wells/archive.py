@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
@@ -116,7 +117,7 @@ class ResultsArchive:
     def __init__(self, place: Place, well: str) -> None:
         self.well = well
         self._place = place
-        self._storage = _storage(place, f"analyses/{quote(well, safe='')}")
+        self._key = f"analyses/{quote(well, safe='')}"
 
     def commit(self, result: xr.DataTree) -> tuple[Analysis, bool]:
         """Commit an analysis, unless it is there.
@@ -200,8 +201,8 @@ class ResultsArchive:
         listed = ", ".join(one.analysis_id for one in known[-10:])
         raise NotFoundError(
             f"analysis '{selector}' of well '{self.well}'",
-            expected=f"one of {listed or 'none: the well was not analysed yet'}",
-            found=f"{len(matching)} that match",
+            expected="an analysis: 'latest', or the beginning of one id",
+            found=f"{len(matching)} that match; " + (f"the newest are: {listed}" if listed else "none was made yet"),
             cause="the id is misspelt or too short, or the results stand at another place",
             next_step="list the analyses of the well and name one",
         )
@@ -218,7 +219,13 @@ class ResultsArchive:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    @cached_property
+    def _storage(self) -> Any:
+        return _storage(self._place, self._key)
+
     def _exists(self) -> bool:
+        if isinstance(self._place, str | PathLike) and not (Path(self._place) / self._key).is_dir():
+            return False  # to ask Icechunk would make the directory
         try:
             return bool(icechunk.Repository.exists(self._storage))
         except icechunk.IcechunkError as error:

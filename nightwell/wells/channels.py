@@ -134,8 +134,8 @@ def require(found: dict[str, Header], wanted: Iterable[str], headers: Iterable[H
     raise InputError(
         subject,
         expected=f"columns for {', '.join(hints)}",
-        found=f"columns {', '.join(header.text for header in free) or 'none'} unrecognised"
-        + (f", besides {', '.join(sorted(found))}" if found else ""),
+        found=f"columns for {', '.join(sorted(found)) or 'none of its channels'}"
+        + (f"; not recognised: {', '.join(repr(header.text) for header in free)}" if free else ""),
         cause="the columns have other names, or the file is another kind of log",
         next_step="rename the columns to known names, with the unit in parentheses",
     )

@@ -215,7 +215,7 @@ def _occupied(subject: str) -> ConflictError:
         expected="nothing there",
         found="data",
         cause="an earlier run wrote to the same place",
-        next_step="name another place, or allow overwriting",
+        next_step="name another place, or remove what is there",
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
+from nightwell.errors import InputError
 from nightwell.wells.channels import ChannelKind, known_channels
-from nightwell.wells.import_report import ImportReport
+from nightwell.wells.import_report import ColumnReport, ImportReport
 from nightwell.wells.log_file import check_depth, read_log
 
 #: Without these three no indicator of petroleum can be computed.
@@ -59,12 +61,16 @@ def import_gas_log(path: Path | str, *, well: str | None = None) -> GasLog:
     NotFoundError
         There is no such file.
     InputError
-        Zero rows, missing columns, depth that does not increase, an unknown unit or text among numbers.
+        Zero rows, missing columns, a required column without any value, depth that does not increase, an unknown
+        unit or text among numbers.
     """
     path = Path(path)
     log = read_log(path, REQUIRED)
     depth = log.channels["depth"]
     check_depth(depth, source=path.name)
+    for name in REQUIRED:
+        if np.isnan(log.channels[name]).all():
+            raise _without_values(path, log.report.column(name))
     coordinate = xr.Variable("depth", depth, {"units": "m", "long_name": known_channels()["depth"].meaning})
     values = {
         name: xr.Variable("depth", array, _attributes(name, log.report))
@@ -77,6 +83,19 @@ def import_gas_log(path: Path | str, *, well: str | None = None) -> GasLog:
         table=xr.Dataset(values, coords={"depth": coordinate}),
         zeros=xr.Dataset(zeros, coords={"depth": coordinate}),
         report=log.report,
+    )
+
+
+def _without_values(path: Path, column: ColumnReport) -> InputError:
+    found = f"{column.missing} rows empty or null"
+    if column.absurd_largest is not None:
+        found += f", {column.absurd} absurd (as far out as {column.absurd_largest:,.10g} {column.unit})"
+    return InputError(
+        f"column '{column.column}' of {path.name}",
+        expected=f"at least one value of {column.channel}",
+        found=found,
+        cause="the chromatograph was off, or the export filled the column with a null or in another unit",
+        next_step="export an interval in which it was measured, or correct the unit in the header",
     )
 
 

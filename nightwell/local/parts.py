@@ -19,10 +19,11 @@ def start_array(name: str, folder: Path) -> tuple[LocalProcess, ArraySettings]:
     folder.mkdir(parents=True, exist_ok=True)
     control = folder / "control.sock"
     command = python("-m", "nightwell.arrays.embedded", "serve", "--name", name, "--directory", str(folder))
-    process = LocalProcess(
-        [*command, "--control", str(control)], log=folder.parent / f"{name}.log", name=f"array {name}"
-    )
-    process.wait_ready(control.exists)
+    log = folder.parent / f"{name}.log"
+    said_before = log.stat().st_size if log.exists() else 0
+    process = LocalProcess([*command, "--control", str(control)], log=log, name=f"array {name}")
+    # Its own word, not the socket: one that was killed leaves its socket behind.
+    process.wait_ready(lambda: b'"ready": true' in log.read_bytes()[said_before:])
     return process, ArraySettings(name=name, control=control)
 
 

@@ -70,6 +70,7 @@ _REFUSED = (
 )
 
 _WIDEST = 10_000
+_TOO_LARGE_BYTES = 1 << 63
 
 _chosen: dict[str, Path | None] = {"file": None}
 
@@ -126,7 +127,7 @@ def size_in_bytes(text: str) -> int:
     Raises
     ------
     InputError
-        It is not a whole positive number of bytes, KiB, MiB, GiB or TiB.
+        It is not a positive number of bytes, KiB, MiB, GiB or TiB below 8 EiB, the most that NBD can address.
     """
     digits = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
     unit = text.strip()[len(digits) :].strip().lower()
@@ -134,10 +135,10 @@ def size_in_bytes(text: str) -> int:
         size_bytes = int(float(digits) * _UNITS[unit])
     except (ValueError, KeyError, OverflowError):
         size_bytes = 0
-    if size_bytes <= 0:
+    if not 0 < size_bytes < _TOO_LARGE_BYTES:
         raise InputError(
             f"size '{text}'",
-            expected="a positive number with B, KiB, MiB, GiB or TiB",
+            expected="a positive number with B, KiB, MiB, GiB or TiB, below 8 EiB",
             found=f"'{text}'",
             cause="a mistyped number or unit; units are powers of two here",
             next_step="write for instance '512 MiB'",

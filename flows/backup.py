@@ -22,8 +22,7 @@ def backup_volume(volume: str, mode: BackupMode = BackupMode.SPLIT, keep_pair: b
 
     Args:
         volume: The primary volume on the source array.
-        mode: split reads a secondary that stands still; pair reads one in step with its primary; direct reads the
-            volume itself.
+        mode: split reads a secondary that stands still, pair one in step with its primary, direct the volume itself.
         keep_pair: Keep a pair that this run makes, so that the next run copies only what changed.
     """
     with source_of(load_settings()) as site:

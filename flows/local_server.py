@@ -19,6 +19,7 @@ QUIET = {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     # The older page makes no request to other hosts at all.
     "PREFECT_SERVER_UI_V2_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # Leases of limits survive a restart of the server; in memory they leak their slot for ever.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
 }
@@ -41,7 +42,12 @@ class LocalPrefectServer:
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_API_URL": f"{self.url}/api",
         }
-        server_environment = {**QUIET, "PREFECT_HOME": self.environment["PREFECT_HOME"]}
+        server_environment = {
+            **QUIET,
+            "PREFECT_HOME": self.environment["PREFECT_HOME"],
+            # Without it the page asks the default port, where nobody or another server answers.
+            "PREFECT_SERVER_UI_API_URL": self.environment["PREFECT_API_URL"],
+        }
         self.process = LocalProcess(
             python("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self._port)),
             log=folder / "prefect-server.log",

@@ -66,7 +66,7 @@ def reanalyse_volume(volume: str, version: str = "latest", path: str = SCANS_PAT
         analysis, is_new = commit_analysis(result, results)
         depth_log = draw_depth_log(result, folder / "depth_log.png")
         las = export_las(result, folder / f"{well}.las")
-        publish_picture(depth_log, f"Depth log of {well}")
+        publish_picture(depth_log, "Depth log", well)
         return Products(
             well=well,
             volume=volume,

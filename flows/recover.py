@@ -6,11 +6,16 @@ from enum import StrEnum
 
 from prefect import flow
 from prefect.logging import get_run_logger
+from pydantic import BaseModel
 
 from flows.sites import source_of
-from nightwell.protocol import Run, verdict
+from nightwell.errors import NightwellError
+from nightwell.protocol import Run, RunKind, verdict
 from nightwell.settings import load_settings
 from nightwell.sites.build import destination_site
+from nightwell.sites.destination_site import DestinationSite
+from nightwell.sites.requests import BackupRequest, RestoreRequest
+from tasks.answers import publish_answer, recovered_key
 from tasks.effects import as_tasks
 from tasks.watch import on_event
 
@@ -35,7 +40,9 @@ def recover_runs(site: Where = Where.BOTH) -> list[str]:
     # The destination first: its truth decides whether the source goes forward or back.
     if site is not Where.SOURCE:
         with destination_site(settings, wrap=as_tasks, on_event=on_event) as there:
-            runs += there.recover()
+            for run in there.recover():
+                runs.append(run)
+                _answer_late(there, run)
     if site is not Where.DESTINATION:
         with source_of(settings) as here:
             runs += here.recover(wrap=as_tasks, on_event=on_event)
@@ -43,3 +50,21 @@ def recover_runs(site: Where = Where.BOTH) -> list[str]:
     for line in lines:
         get_run_logger().info(line)
     return lines
+
+
+def _answer_late(site: DestinationSite, run: Run) -> None:
+    """Answer a request whose own flow run died: the source may still wait for it."""
+    if run.is_open:
+        return  # nothing is decided yet; a later recovery answers
+    text = run.facts.text("request")
+    try:
+        # A run that has ended only answers, as it did or would have done when its request was carried out.
+        answer: BaseModel = (
+            site.back_up(BackupRequest.model_validate_json(text))
+            if run.opened.kind is RunKind.BACKUP
+            else site.restore(RestoreRequest.model_validate_json(text))
+        )
+    except NightwellError as error:
+        publish_answer(recovered_key(run.run_id), error)
+    else:
+        publish_answer(recovered_key(run.run_id), answer)

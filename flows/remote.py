@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from prefect import flow
-from prefect.runtime import flow_run
+from prefect.context import FlowRunContext
 
 from nightwell.errors import NightwellError
 from nightwell.settings import load_settings
@@ -21,8 +21,8 @@ from nightwell.sites.requests import (
     RestoreRequest,
     VersionAnswer,
 )
+from tasks.answers import answer_key, publish_answer
 from tasks.effects import as_tasks
-from tasks.line2 import publish_answer
 from tasks.watch import WatchedProgress, on_event
 
 A = TypeVar("A", BackupAnswer, RestoreAnswer, FenceAnswer, VersionAnswer | None)
@@ -71,16 +71,19 @@ def look_up_version(volume: str, selector: str = "latest") -> VersionAnswer | No
 
 def _answered(subject: str, work: Callable[[DestinationSite], A]) -> A:
     """Publish the answer or the error for a site that asked through the server, then return or raise it."""
-    asked_from_afar = flow_run.parent_flow_run_id is None
+    # A flow that is called in the source's own process has no deployment; one that was asked for from afar has.
+    context = FlowRunContext.get()
+    asked = context.flow_run if context is not None else None
+    key = answer_key(asked.id) if asked is not None and asked.deployment_id is not None else None
     with destination_site(
         load_settings(), wrap=as_tasks, on_event=on_event, on_progress=WatchedProgress(subject)
     ) as site:
         try:
             answer = work(site)
         except NightwellError as error:
-            if asked_from_afar:
-                publish_answer(flow_run.id, error)
+            if key is not None:
+                publish_answer(key, error)
             raise
-    if asked_from_afar:
-        publish_answer(flow_run.id, answer)
+    if key is not None:
+        publish_answer(key, answer)
     return answer

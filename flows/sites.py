@@ -7,13 +7,14 @@ from nightwell.settings import Settings
 from nightwell.sites.build import source_site
 from nightwell.sites.requests import Destination
 from nightwell.sites.source_site import SourceSite
-from tasks.line2 import CalledDestination, DeployedDestination
+from tasks.deployed import DeployedDestination
+from tasks.line2 import CalledDestination
 
 
 def destination_of(settings: Settings) -> Destination:
     """Return the destination site: behind its deployments when the settings name them, else in this process."""
     if settings.flows.remote_deployment:
-        return DeployedDestination(settings.flows.remote_deployment)
+        return DeployedDestination(settings.flows.remote_deployment, settings.flows.start_timeout_s)
     return CalledDestination(carry_out_backup, carry_out_restore, fence_run, look_up_version)
 
 

@@ -146,6 +146,9 @@ class FlowsSettings(_Section):
         default="",
         description="Deployment that carries out requests at the destination site; empty: in the same process.",
     )
+    start_timeout_s: float = Field(
+        default=300.0, gt=0, description="How long a request may wait for a worker of the destination's work pool."
+    )
 
 
 class Settings(BaseSettings):

@@ -8,12 +8,12 @@ from pathlib import Path
 from uuid import UUID
 
 from prefect.artifacts import (
-    create_image_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.utilities.slugify import slugify
 
 from nightwell.protocol import Recorded, Run, RunKind, timeline, verdict
 from tasks.effects import NAMES
@@ -48,7 +48,8 @@ class CopyProgress:
 def publish_run(run: Run, events: tuple[Recorded, ...]) -> None:
     """Publish a run's blocks and bytes, and the seconds of every step."""
     key = f"run-{run.run_id}"
-    create_markdown_artifact(f"**{verdict(run)}**\n", key=key, description=f"{run.opened.kind} of {run.volume}")
+    what = f"{run.opened.kind.capitalize()} of {run.volume}"
+    create_markdown_artifact(f"**{verdict(run)}**\n", key=key, description=what)
     steps = [
         {
             "step": f"{'undo: ' if step.undo else ''}{NAMES[step.step]}",
@@ -57,9 +58,9 @@ def publish_run(run: Run, events: tuple[Recorded, ...]) -> None:
         }
         for step in timeline(events)
     ]
-    create_table_artifact(steps, key=f"{key}-steps", description=f"Steps of run {run.run_id}")
+    create_table_artifact(steps, key=f"{key}-steps", description=f"{what}: seconds of every step")
     if run.committed and run.opened.kind is RunKind.BACKUP:
-        create_table_artifact(backup_rows(run), key=f"{key}-blocks", description=f"Version {run.version_id}")
+        create_table_artifact(backup_rows(run), key=f"{key}-blocks", description=f"{what}: blocks and bytes")
 
 
 def backup_rows(run: Run) -> list[dict[str, str]]:
@@ -87,7 +88,17 @@ def backup_rows(run: Run) -> list[dict[str, str]]:
     ]
 
 
-def publish_picture(picture: Path, description: str) -> None:
-    """Publish a PNG as it is, inside the artifact: the page needs no other server for it."""
+def publish_picture(picture: Path, subject: str, name: str) -> None:
+    """Publish a PNG as it is, inside the artifact: the page needs no other server for it.
+
+    Parameters
+    ----------
+    picture
+        The file.
+    subject, name
+        What it shows and of what: the versions of one picture of one thing stand together in the UI.
+    """
     data = base64.b64encode(picture.read_bytes()).decode()
-    create_image_artifact(f"data:image/png;base64,{data}", key=None, description=description)
+    # In Markdown, because the page of an image artifact repeats its address below the picture, all megabytes of it.
+    text = f"![{subject} of {name}](data:image/png;base64,{data})"
+    create_markdown_artifact(text, key=slugify(f"{subject}-{name}"), description=f"{subject} of {name}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deployed import Deployed, deploy
 from machine import Machine, running_machine
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -20,6 +21,11 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPr
     with temporary_settings({PREFECT_API_URL: f"{server.url}/api", PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def deployed(prefect_server: LocalPrefectServer) -> Deployed:
+    return deploy(prefect_server)
 
 
 @pytest.fixture

@@ -1,0 +1,207 @@
+"""The destination site behind a Prefect server: a request is a run of a deployment in the other site's work pool."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Cancelled, Crashed
+from pydantic import BaseModel
+
+from nightwell.errors import NightwellError, NotFoundError, UnknownOutcomeError, UnreachableError
+from nightwell.sites.requests import (
+    BackupAnswer,
+    BackupRequest,
+    FenceAnswer,
+    FenceRequest,
+    RestoreAnswer,
+    RestoreRequest,
+    VersionAnswer,
+)
+from tasks.answers import answer_key, find_answer, read_answer, recovered_key
+
+A = TypeVar("A", bound=BaseModel)
+T = TypeVar("T")
+_POLL_S = 0.5
+_ASK_RECOVERY_S = 10.0
+_OUTAGE_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedDestination:
+    """The destination site as its deployments.
+
+    Parameters
+    ----------
+    name
+        Name of the deployments of :mod:`flows.remote`, such as ``destination-site``.
+    start_timeout_s
+        How long a request may wait for a worker before it is withdrawn.
+    outage_s
+        How long the Prefect server may be away while an answer is awaited; the remote work goes on meanwhile.
+    """
+
+    name: str
+    start_timeout_s: float = 300.0
+    outage_s: float = _OUTAGE_S
+
+    def back_up(self, request: BackupRequest) -> BackupAnswer:
+        """Carry a backup out."""
+        return _present(self._ask("carry-out-backup", request, BackupAnswer))
+
+    def restore(self, request: RestoreRequest) -> RestoreAnswer:
+        """Carry a restore out."""
+        return _present(self._ask("carry-out-restore", request, RestoreAnswer))
+
+    def fence(self, request: FenceRequest) -> FenceAnswer:
+        """End all work of a run."""
+        return _present(self._ask("fence-run", request, FenceAnswer))
+
+    def look_up(self, volume: str, selector: str) -> VersionAnswer | None:
+        """Return a version, or ``None``."""
+        question = _Question(
+            f"look-up-version/{self.name}",
+            f"version '{selector}' of '{volume}' at the destination site",
+            {"volume": volume, "selector": selector},
+            UnreachableError,
+        )
+        return self._answer(question, VersionAnswer)
+
+    def _ask(self, flow: str, request: BackupRequest | RestoreRequest | FenceRequest, kind: type[A]) -> A | None:
+        question = _Question(
+            f"{flow}/{self.name}",
+            f"run '{request.run_id}' at the destination site",
+            {"request": request.model_dump(mode="json")},
+            UnknownOutcomeError,
+            # A fence that died is asked again; only the request itself is finished by the other site's recovery.
+            None if isinstance(request, FenceRequest) else recovered_key(request.run_id),
+        )
+        return self._answer(question, kind)
+
+    def _answer(self, question: _Question, kind: type[A]) -> A | None:
+        # A key of its own for every call: a POST that the client repeats starts nothing twice, and a flow run that is
+        # retried in the UI, with a new run of the protocol, does not meet its old request.
+        key = uuid.uuid4().hex
+        started = self._patiently(question, lambda: _start(question, key))
+        document = self._await(question, started.id)
+        if document is None:
+            raise question.lost(
+                "a flow run that ended without one",
+                "it was cancelled, or its process died",
+                "look at its run in the UI",
+            )
+        return read_answer(document, kind)
+
+    def _await(self, question: _Question, flow_run_id: UUID) -> dict[str, Any] | None:
+        """Return what the remote flow run answered, or what a recovery at its site answered in its place."""
+        began_s = time.monotonic()
+        recovery_s = began_s + _ASK_RECOVERY_S
+        while True:
+            run = self._patiently(question, lambda: _read(flow_run_id))
+            if run.state is not None and run.state.is_final():
+                return self._patiently(question, lambda: find_answer(answer_key(flow_run_id)))
+            now_s = time.monotonic()
+            waits = run.state is None or run.state.is_scheduled() or run.state.is_pending()
+            if waits and now_s > began_s + self.start_timeout_s:
+                self._patiently(question, lambda: _withdraw(flow_run_id))
+                raise question.not_started(self.start_timeout_s)
+            if question.recovered is not None and not waits and now_s > recovery_s:
+                recovery_s = now_s + _ASK_RECOVERY_S
+                found = self._patiently(question, lambda: find_answer(str(question.recovered)))
+                if found is not None:
+                    self._patiently(question, lambda: _bury(flow_run_id))
+                    return found
+            time.sleep(_POLL_S)
+
+    def _patiently(self, question: _Question, call: Callable[[], T]) -> T:
+        """Call the Prefect server until it answers: work that is under way does not need it."""
+        until_s = time.monotonic() + self.outage_s
+        while True:
+            try:
+                return call()
+            except ObjectNotFound as error:
+                raise question.unknown() from error
+            except (httpx.TransportError, PrefectHTTPStatusError) as error:
+                refused = isinstance(error, PrefectHTTPStatusError) and not error.response.is_server_error
+                if refused or time.monotonic() > until_s:
+                    raise question.lost(
+                        f"{type(error).__name__}: {str(error).splitlines()[0]}",
+                        "the Prefect server does not answer, or refuses the request",
+                        "see that the Prefect server runs and is reached",
+                    ) from error
+            time.sleep(_POLL_S)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked of which deployment, and how it is called in errors."""
+
+    deployment: str
+    subject: str
+    parameters: Mapping[str, object]
+    undecided: type[NightwellError]
+    recovered: str | None = None
+
+    def lost(self, found: str, cause: str, next_step: str) -> NightwellError:
+        return self.undecided(
+            self.subject,
+            expected=f"an answer of deployment '{self.deployment}'",
+            found=found,
+            cause=cause,
+            next_step=f"{next_step}; the source asks the destination again before it takes anything back",
+        )
+
+    def unknown(self) -> NightwellError:
+        return NotFoundError(
+            f"deployment '{self.deployment}'",
+            expected="it at the Prefect server",
+            found="no such deployment or flow run",
+            cause="the flows were not deployed, or setting 'flows.remote_deployment' is misspelled",
+            next_step="run 'prefect --no-prompt deploy --all', and compare the names with the setting",
+        )
+
+    def not_started(self, timeout_s: float) -> NightwellError:
+        return UnreachableError(
+            self.subject,
+            expected=f"a worker that takes up a run of deployment '{self.deployment}' within {timeout_s:.0f} s",
+            found="none; the request was withdrawn",
+            cause="no worker of its work pool runs, or all of its slots are taken",
+            next_step="start one at the destination site with 'prefect worker start --pool ...'",
+        )
+
+
+def _start(question: _Question, key: str) -> FlowRun:
+    run = run_deployment(question.deployment, parameters=dict(question.parameters), timeout=0, idempotency_key=key)
+    assert isinstance(run, FlowRun), "the synchronous call returns the flow run"
+    return run
+
+
+def _read(flow_run_id: UUID) -> FlowRun:
+    with get_client(sync_client=True) as api:
+        return api.read_flow_run(flow_run_id)
+
+
+def _withdraw(flow_run_id: UUID) -> None:
+    with get_client(sync_client=True) as api:
+        api.set_flow_run_state(flow_run_id, Cancelled(message="No worker took it up in time."), force=True)
+
+
+def _bury(flow_run_id: UUID) -> None:
+    """Mark a flow run whose process died without a word, so that nobody takes it for work under way."""
+    with get_client(sync_client=True) as api:
+        dead: State[None] = Crashed(message="Its process died; the site's recovery finished or undid its work.")
+        api.set_flow_run_state(flow_run_id, dead, force=True)
+
+
+def _present(answer: A | None) -> A:
+    assert answer is not None, "a request that was carried out has an answer"
+    return answer

@@ -1,0 +1,134 @@
+"""A Prefect server with everything deployed, as an operator does it, and its API as a test asks it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, StateType, TaskRun
+
+from flows.local_server import LocalPrefectServer
+from nightwell.local.process import LocalProcess, python
+
+ROOT = Path(__file__).parents[1]
+POOLS = ("source-site", "destination-site")
+T = TypeVar("T")
+
+
+def eventually(what: str, find: Callable[[], T | None], *, timeout_s: float = 60.0, pause_s: float = 0.2) -> T:
+    """Return what is found as soon as it is there."""
+    deadline_s = time.monotonic() + timeout_s
+    while (found := find()) is None:
+        assert time.monotonic() < deadline_s, f"no {what} after {timeout_s:.0f} s"
+        time.sleep(pause_s)
+    return found
+
+
+def prefect(server: LocalPrefectServer, *arguments: str) -> str:
+    """Run Prefect's command line from the root of the project."""
+    done = subprocess.run(
+        python("-m", "prefect", *arguments),
+        cwd=ROOT,
+        env={**os.environ, **server.environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A server whose pools and deployments stand."""
+
+    server: LocalPrefectServer
+
+    def client(self) -> SyncPrefectClient:
+        return get_client(sync_client=True)
+
+    def ask(self, path: str, document: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+        """Return what a filter of the API finds."""
+        with self.client() as api:
+            answer = api._client.post(f"/{path}/filter", json=dict(document or {}))
+        found: list[dict[str, Any]] = answer.json()
+        return found
+
+    def start(self, deployment: str, **parameters: object) -> UUID:
+        """Ask for a run of a deployment, as the button in the UI does."""
+        with self.client() as api:
+            target = api.read_deployment_by_name(deployment)
+            return api.create_flow_run_from_deployment(target.id, parameters=parameters).id
+
+    def run(self, run_id: UUID) -> FlowRun:
+        with self.client() as api:
+            return api.read_flow_run(run_id)
+
+    def ended(self, run_id: UUID, *, timeout_s: float = 150.0) -> FlowRun:
+        """Wait until a run has ended."""
+        return self.until(run_id, lambda run: run.state is not None and run.state.is_final(), timeout_s=timeout_s)
+
+    def until(self, run_id: UUID, holds: Callable[[FlowRun], bool], *, timeout_s: float = 150.0) -> FlowRun:
+        """Wait until something holds of a run."""
+
+        def look() -> FlowRun | None:
+            run = self.run(run_id)
+            return run if holds(run) else None
+
+        return eventually(f"such state of flow run {run_id}", look, timeout_s=timeout_s)
+
+    def tasks(self, run_id: UUID) -> list[TaskRun]:
+        """Return the task runs of a flow run in the order of their begin."""
+        with self.client() as api:
+            runs = api.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])))
+        return sorted(runs, key=lambda task: str(task.start_time))
+
+    def named(self, flow_run_name: str) -> list[dict[str, Any]]:
+        """Return the flow runs of a name, newest first."""
+        chosen = {"flow_runs": {"name": {"any_": [flow_run_name]}}, "sort": "EXPECTED_START_TIME_DESC"}
+        return self.ask("flow_runs", chosen)
+
+    def set_state(self, run_id: UUID, kind: StateType, name: str) -> None:
+        """Set a run's state as the UI does, with the server's rules."""
+        with self.client() as api:
+            answer = api._client.post(
+                f"/flow_runs/{run_id}/set_state", json={"state": {"type": kind.value, "name": name}, "force": False}
+            )
+        assert answer.json()["status"] == "ACCEPT", answer.text
+
+    @contextmanager
+    def workers(self, folder: Path, environment: Mapping[str, str]) -> Iterator[dict[str, LocalProcess]]:
+        """Run a worker for each pool, as an operator does at each site."""
+        quick = {**self.server.environment, "PREFECT_WORKER_QUERY_SECONDS": "1", **environment}
+        with ExitStack() as stack:
+            started = {
+                pool: stack.enter_context(
+                    LocalProcess(
+                        python("-m", "prefect", "worker", "start", "--type", "process", "--pool", pool),
+                        log=folder / f"worker-{pool}.log",
+                        environment=quick,
+                        name=f"worker of {pool}",
+                    )
+                )
+                for pool in POOLS
+            }
+            yield started
+
+
+def deploy(server: LocalPrefectServer) -> Deployed:
+    """Make the pools and deploy everything with the commands of the documentation."""
+    deployed = Deployed(server)
+    for pool in POOLS:
+        prefect(server, "work-pool", "create", "--type", "process", pool)
+    prefect(server, "--no-prompt", "deploy", "--all")
+    return deployed

@@ -1,0 +1,102 @@
+"""`prefect deploy --all` as an operator runs it: what stands at the server afterwards, and what sets runs going."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from deployed import Deployed, eventually
+from prefect.events import emit_event
+
+ENTRY_POINTS = {
+    "backup-volume/source-site": "flows.backup.backup_volume",
+    "restore-volume/source-site": "flows.restore.restore_volume",
+    "carry-out-backup/destination-site": "flows.remote.carry_out_backup",
+    "carry-out-restore/destination-site": "flows.remote.carry_out_restore",
+    "fence-run/destination-site": "flows.remote.fence_run",
+    "look-up-version/destination-site": "flows.remote.look_up_version",
+    "recover-runs/source-site": "flows.recover.recover_runs",
+    "recover-runs/destination-site": "flows.recover.recover_runs",
+    "reanalyse-volume/nightly": "flows.reanalyse.reanalyse_volume",
+}
+
+
+@pytest.fixture(scope="module")
+def deployments(deployed: Deployed) -> dict[str, dict[str, Any]]:
+    flows = {flow["id"]: flow["name"] for flow in deployed.ask("flows")}
+    return {f"{flows[d['flow_id']]}/{d['name']}": d for d in deployed.ask("deployments")}
+
+
+def test_every_flow_is_deployed_by_its_module_to_its_sites_pool(deployments: dict[str, dict[str, Any]]) -> None:
+    assert {name: found["entrypoint"] for name, found in deployments.items()} == ENTRY_POINTS
+    for name, found in deployments.items():
+        assert found["description"], f"{name} does not say what it does"
+        assert found["tags"], f"{name} has no tag to filter by"
+        assert found["work_pool_name"] == ("source-site" if "source" in name else "destination-site")
+        assert not found["pull_steps"]
+
+
+def test_every_parameter_is_described_and_choices_are_choices(deployments: dict[str, dict[str, Any]]) -> None:
+    for name, found in deployments.items():
+        schema = found["parameter_openapi_schema"]
+        for parameter, field in schema["properties"].items():
+            assert field.get("description"), f"{name}: nothing explains '{parameter}'"
+            assert "\n" not in field["description"], f"{name}: a line break is shown as it is in '{parameter}'"
+        for model, definition in schema.get("definitions", {}).items():
+            for field_name, field in definition.get("properties", {}).items():
+                assert field.get("description"), f"{name}: nothing explains '{model}.{field_name}'"
+    backup = deployments["backup-volume/source-site"]["parameter_openapi_schema"]
+    assert backup["definitions"]["BackupMode"]["enum"] == ["split", "pair", "direct"]
+    assert backup["required"] == ["volume"]
+    assert backup["properties"]["keep_pair"]["type"] == "boolean"
+    recover = deployments["recover-runs/source-site"]["parameter_openapi_schema"]
+    assert recover["definitions"]["Where"]["enum"] == ["source", "destination", "both"]
+
+
+@pytest.mark.parametrize(
+    ("deployment", "parameters"),
+    [
+        ("recover-runs/source-site", {"site": "source"}),
+        ("recover-runs/destination-site", {"site": "destination"}),
+        ("backup-volume/source-site", {"volume": "well", "mode": "split", "keep_pair": False}),
+        ("reanalyse-volume/nightly", {"volume": "well", "version": "latest"}),
+    ],
+)
+def test_the_scheduler_really_inserts_runs(
+    deployed: Deployed, deployments: dict[str, dict[str, Any]], deployment: str, parameters: dict[str, object]
+) -> None:
+    """With an SQLAlchemy that Prefect does not know it inserts none, and says nothing."""
+    chosen = {"deployments": {"id": {"any_": [deployments[deployment]["id"]]}}}
+    run = eventually("scheduled run", lambda: next(iter(deployed.ask("flow_runs", chosen)), None))
+    assert run["state_type"] == "SCHEDULED"
+    assert run["auto_scheduled"]
+    assert run["parameters"] == parameters
+    assert datetime.fromisoformat(run["expected_start_time"]) > datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def test_a_committed_version_sets_a_re_analysis_of_its_volume_going(
+    deployed: Deployed, deployments: dict[str, dict[str, Any]]
+) -> None:
+    automation = next(a for a in deployed.ask("automations") if a["name"] == "reanalyse-after-backup")
+    assert automation["enabled"]
+    nightly = deployments["reanalyse-volume/nightly"]["id"]
+    assert automation["actions"][0]["deployment_id"] == nightly
+    chosen = {"deployments": {"id": {"any_": [nightly]}}}
+    for volume in ("disk-7", "well-7"):
+        emit_event(
+            event="nightwell.version.committed",
+            resource={
+                "prefect.resource.id": f"nightwell.volume.{volume}",
+                "prefect.resource.name": volume,
+            },
+            payload={"version_id": "v", "run_id": "r"},
+        )
+
+    def triggered() -> list[dict[str, Any]] | None:
+        runs = deployed.ask("flow_runs", chosen)
+        return [r for r in runs if not r["auto_scheduled"]] or None
+
+    runs = eventually("triggered run", triggered)
+    # Events are handled in order: the volume that holds no well came first, and set nothing going.
+    assert [run["parameters"] for run in runs] == [{"volume": "well-7", "version": "latest"}]

@@ -1,0 +1,189 @@
+"""Both sites with a worker each: requests cross line 2 as deployment runs, and what is cut short leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import tomli_w
+from deployed import Deployed, eventually
+from machine import MIB, Machine, noise, running_machine
+from prefect.client.schemas.objects import FlowRun, StateType
+
+from nightwell.errors import NotFoundError, UnreachableError
+from nightwell.protocol import BackupMode
+from nightwell.sites.requests import BackupRequest, RestoreRequest
+from nightwell.store.location import StoreLocation
+from tasks.deployed import DeployedDestination
+
+SIZE_BYTES = 8 * MIB
+BACKUP, RESTORE = "backup-volume/source-site", "restore-volume/source-site"
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """A machine whose two sites only meet at the Prefect server and on line 1."""
+
+    machine: Machine
+    deployed: Deployed
+
+    @property
+    def host_is_there(self) -> Path:
+        """The file without which the host cannot be quiesced."""
+        return self.machine.folder / "host-is-there"
+
+    def ended(self, run_id: UUID) -> tuple[FlowRun, str]:
+        run = self.deployed.ended(run_id)
+        return run, str(run.state.message if run.state else None)
+
+    def mover_of(self, volume: str) -> int:
+        """Wait for a virtual server and hold its mover still; return its process id."""
+
+        def look() -> int | None:
+            records = self.machine.settings.servers_directory().glob("vs-*/record.json")
+            for record in records:
+                process = json.loads(record.read_text())["process"]
+                if process is not None:
+                    os.kill(process["pid"], signal.SIGSTOP)
+                    return int(process["pid"])
+            return None
+
+        return eventually(f"virtual server for {volume}", look, pause_s=0.005)
+
+
+@pytest.fixture(scope="module")
+def sites(deployed: Deployed, moto_server: StoreLocation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+    folder = tmp_path_factory.mktemp("sites")
+    with running_machine(folder, moto_server) as machine:
+        sites = Sites(machine, deployed)
+        text = tomli_w.dumps({"flows": {"remote_deployment": "destination-site"}})
+        quiesce = f'quiesce = ["test", "-f", "{sites.host_is_there}"]\n'
+        settings = machine.settings_file.read_text().replace("[source]\n", f"[source]\n{quiesce}")
+        machine.settings_file.write_text(settings + text)
+        assert machine.settings.source.quiesce
+        sites.host_is_there.touch()
+        with deployed.workers(folder, {"NIGHTWELL_SETTINGS": str(machine.settings_file)}):
+            yield sites
+
+
+def test_a_backup_and_its_restore_cross_line_2_as_deployment_runs(sites: Sites) -> None:
+    machine, deployed = sites.machine, sites.deployed
+    machine.make_volume("disk", SIZE_BYTES, data=noise(2 * MIB))
+    machine.make_volume("third", SIZE_BYTES)
+    run, message = sites.ended(deployed.start(BACKUP, volume="disk"))
+    assert run.state is not None
+    assert run.state.is_completed(), message
+    assert run.name == "back up disk (split)"
+    assert message.startswith("backup safe as version ")
+    steps = [task.name for task in deployed.tasks(run.id)]
+    assert {"check pair", "split pair", "request over line 2", "delete secondary"} <= set(steps)
+    (remote,) = deployed.named("copy disk to the store")
+    assert remote["work_pool_name"] == "destination-site"
+    assert remote["state_type"] == "COMPLETED"
+    assert machine.leftovers() == []
+    version_id = message.rsplit(" ", 1)[1]
+    machine.write("disk", 0, noise(MIB))
+    before = machine.digest("disk")
+    run, message = sites.ended(deployed.start(RESTORE, volume="disk", target="third", version=version_id))
+    assert run.state is not None
+    assert run.state.is_completed(), message
+    assert machine.digest("third") != before
+    assert machine.read("third")[MIB:] == machine.read("disk")[MIB:]
+    assert machine.leftovers() == []
+
+
+def test_what_fails_at_the_destination_reads_at_the_source_as_it_was_raised_there(sites: Sites) -> None:
+    machine, deployed = sites.machine, sites.deployed
+    machine.make_volume("target", SIZE_BYTES)
+    run, message = sites.ended(deployed.start(RESTORE, volume="disk", target="target", version="nope"))
+    assert run.state is not None
+    assert run.state.is_failed()
+    assert "'nope'" in message
+    assert "Next step:" in message
+    request = RestoreRequest(
+        run_id="20260101-000000-000000",
+        fencing_token=1,
+        volume="disk",
+        version_id="nope",
+        target="source/target",
+        url=machine.source_array.export("target", name="by-hand", writable=True).url,
+    )
+    with pytest.raises(NotFoundError, match="nope") as raised:
+        DeployedDestination("destination-site").restore(request)
+    assert raised.value.next_step
+    machine.source_array.withdraw("by-hand")
+    assert machine.leftovers() == []
+
+
+def test_a_retry_in_the_ui_is_a_new_run_that_does_every_step_again(sites: Sites) -> None:
+    machine, deployed = sites.machine, sites.deployed
+    machine.make_volume("later", SIZE_BYTES, data=noise(MIB))
+    sites.host_is_there.unlink()
+    first, message = sites.ended(deployed.start(BACKUP, volume="later"))
+    sites.host_is_there.touch()
+    assert first.state is not None
+    assert first.state.is_failed()
+    assert "quiesce" in message
+    assert machine.leftovers() == []
+    deployed.set_state(first.id, StateType.SCHEDULED, "AwaitingRetry")
+    deployed.until(first.id, lambda run: run.run_count == 2)
+    again, message = sites.ended(first.id)
+    assert again.state is not None
+    assert again.state.is_completed(), message
+    tasks = deployed.tasks(first.id)
+    assert len([task for task in tasks if task.name == "check pair"]) == 2
+    assert "Cached" not in {task.state_name for task in tasks}
+    journal = machine.source.ledger.journal
+    assert len({run.run_id for run in journal.runs(100) if run.volume == "later"}) == 2
+    assert machine.leftovers() == []
+
+
+def test_a_cancelled_backup_is_taken_back_at_both_sites(sites: Sites) -> None:
+    machine, deployed = sites.machine, sites.deployed
+    machine.make_volume("slow", SIZE_BYTES, data=noise(4 * MIB))
+    run_id = deployed.start(BACKUP, volume="slow")
+    sites.mover_of("slow")
+    deployed.set_state(run_id, StateType.CANCELLING, "Cancelling")
+    run, _ = sites.ended(run_id)
+    assert run.state is not None
+    assert run.state.is_cancelled()
+    # What the worker gave no time for, the recovery does; it is also what runs every five minutes.
+    recovered = [deployed.start(f"recover-runs/{site}-site", site=site) for site in ("destination", "source")]
+    for recovery in recovered:
+        ended, message = sites.ended(recovery)
+        assert ended.state is not None
+        assert ended.state.is_completed(), message
+    assert eventually("clean sites", lambda: None if machine.leftovers() else "clean")
+    assert machine.source_array.pair_of("slow") is None
+
+
+def test_a_request_whose_flow_died_without_a_word_is_answered_by_the_recovery(sites: Sites) -> None:
+    machine, deployed = sites.machine, sites.deployed
+    machine.make_volume("orphan", SIZE_BYTES, data=noise(4 * MIB))
+    run_id = deployed.start(BACKUP, volume="orphan")
+    sites.mover_of("orphan")
+    (remote,) = deployed.named("copy orphan to the store")
+    owner = next(run.lease_owner for run in machine.destination.ledger.journal.open_runs())
+    os.kill(int(str(owner).rsplit(":", 3)[1]), signal.SIGKILL)
+    deployed.ended(UUID(remote["id"]))
+    run, message = sites.ended(run_id)
+    assert run.state is not None
+    assert run.state.is_completed() or "Next step:" in message
+    assert machine.leftovers() == []
+
+
+def test_a_request_that_no_worker_takes_up_is_withdrawn(sites: Sites) -> None:
+    request = BackupRequest(
+        run_id="20260101-000000-000001", fencing_token=1, volume="v", source="s/v", url="nbd://x/", mode=BackupMode.PAIR
+    )
+    with pytest.raises(UnreachableError, match="worker") as raised:
+        DeployedDestination("destination-site", start_timeout_s=0.0).back_up(request)
+    assert "prefect worker start" in raised.value.next_step
+    with pytest.raises(NotFoundError, match="deploy --all"):
+        DeployedDestination("no-such-site").back_up(request)

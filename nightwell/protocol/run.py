@@ -209,7 +209,7 @@ class ProtocolViolation(NightwellError):  # noqa: N818 -- a violation of the pro
             expected=f"in phase {run.phase}, {_words(run)}",
             found=f"{event!r}" + (f" ({reason})" if reason else ""),
             cause="a defect, a damaged journal, or a second driver of the same run",
-            next_step=f"change nothing by hand; look at the journal with `nightwell runs show {run.run_id}`",
+            next_step=f"change nothing by hand; look at the journal with `nightwell runs {run.run_id}`",
         )
 
 

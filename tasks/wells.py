@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import xarray as xr
-from nightwell.report.las import write_las
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from nightwell.report.depth_log import write_depth_log
+from nightwell.report.las import write_las
 from nightwell.wells.analysis import Method, analyse_well
 from nightwell.wells.archive import Analysis, Place, ResultsArchive
 from nightwell.wells.container import write_cube

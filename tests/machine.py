@@ -74,13 +74,16 @@ class Machine:
             host.write(offset_bytes, data)
             host.flush()
 
-    def digest(self, name: str) -> str:
-        """Return the digest of a volume's bytes as a host reads them."""
-        array = self.source_array
-        served = [e for e in array.exports() if e.volume == name]
-        export = served[0] if served else array.export(name, writable=False)
+    def read(self, name: str) -> bytes:
+        """Return a volume's bytes as a host reads them."""
+        served = [e for e in self.source_array.exports() if e.volume == name]
+        export = served[0] if served else self.source_array.export(name, writable=False)
         with NbdClient.connect(export.url) as host:
-            return hashlib.sha256(host.read(0, host.size_bytes)).hexdigest()
+            return host.read(0, host.size_bytes)
+
+    def digest(self, name: str) -> str:
+        """Return the digest of a volume's bytes."""
+        return hashlib.sha256(self.read(name)).hexdigest()
 
     def leftovers(self) -> list[str]:
         """Name everything of a run that is still there; empty when nothing was left behind."""

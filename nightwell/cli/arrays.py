@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nightwell.arrays.embedded.imports import STALL_S
 from nightwell.arrays.embedded.process import main as run_array
 from nightwell.arrays.port import PairInfo
 from nightwell.cli.common import (
@@ -36,10 +37,45 @@ Primary = Annotated[str, typer.Argument(help="Name of the primary volume.")]
 Name = Annotated[str, typer.Argument(help="Name of the volume.")]
 
 
-@array.command("serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def serve(context: typer.Context) -> None:
-    """Run an embedded array until Ctrl-C; takes --name, --directory, --port, --control and TLS files (see --help of python -m nightwell.arrays.embedded serve)."""  # noqa: E501  Typer shows the first paragraph
-    raise typer.Exit(run_array(["serve", *context.args]))
+@array.command("serve")
+def serve(
+    *,
+    name: Annotated[str, typer.Option(help="The array's name.")],
+    directory: Annotated[Path, typer.Option(help="Where everything it holds stands.")],
+    control: Annotated[
+        Path | None, typer.Option(help="Control socket; by default control.sock in the directory.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Where its NBD server listens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of its NBD server; 0: the last one if it is free, else any.")] = 0,
+    advertise: Annotated[
+        str | None, typer.Option(help="Host in the URLs of exports, when clients reach it under another name.")
+    ] = None,
+    stall: Annotated[float, typer.Option(help="How long an import waits for a cut line, in seconds.")] = STALL_S,
+    tls_ca: Annotated[Path | None, typer.Option(help="TLS of the NBD server: authority of its clients.")] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="TLS of the NBD server: certificate.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="TLS of the NBD server: private key.")] = None,
+    line_tls_ca: Annotated[Path | None, typer.Option(help="TLS towards another array: its authority.")] = None,
+    line_tls_certificate: Annotated[Path | None, typer.Option(help="TLS towards another array: certificate.")] = None,
+    line_tls_key: Annotated[Path | None, typer.Option(help="TLS towards another array: private key.")] = None,
+) -> None:
+    """Run an embedded array until Ctrl-C or SIGTERM; prints one JSON line when it is ready."""
+    given = {
+        "name": name,
+        "directory": directory,
+        "control": control,
+        "host": host,
+        "port": port,
+        "advertise": advertise,
+        "stall": stall,
+        "tls-ca": tls_ca,
+        "tls-certificate": tls_certificate,
+        "tls-key": tls_key,
+        "line-tls-ca": line_tls_ca,
+        "line-tls-certificate": line_tls_certificate,
+        "line-tls-key": line_tls_key,
+    }
+    words = [f"--{option}={value}" for option, value in given.items() if value is not None]
+    raise typer.Exit(run_array(["serve", *words]))
 
 
 @volume.command("create")

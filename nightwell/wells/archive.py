@@ -202,7 +202,8 @@ class ResultsArchive:
         raise NotFoundError(
             f"analysis '{selector}' of well '{self.well}'",
             expected="an analysis: 'latest', or the beginning of one id",
-            found=f"{len(matching)} that match; " + (f"the newest are: {listed}" if listed else "the well was not analysed yet"),
+            found=f"{len(matching)} that match; "
+            + (f"the newest are: {listed}" if listed else "the well was not analysed yet"),
             cause="the id is misspelt or too short, or the results stand at another place",
             next_step="list the analyses of the well and name one",
         )

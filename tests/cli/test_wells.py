@@ -49,7 +49,7 @@ def test_a_well_is_imported_and_analysed_in_words(cli: Cli, tmp_path: Path) -> N
     assert "C1 (ppm): methane, ppm, 0 missing" in printed
     assert f"scans written to {tmp_path / 'scans'}" in printed
     assert "All spectra, blanks and standards are simulated" in printed
-    analysed = cli.process("well", "analyse", tmp_path / "scans").good()
+    analysed = cli.run("well", "analyse", tmp_path / "scans").good()
     assert "well worded: analysis " in analysed.out
     assert "detected in: methane" in analysed.out
     assert analysed.err == ""

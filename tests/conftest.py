@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+
 from s3 import moto_server, seaweed
 
 __all__ = ["moto_server", "seaweed"]
+
+# A shell that runs the suite in the background has SIGINT ignored, and every program inherits that: no Ctrl-C of a test
+# would arrive anywhere.
+signal.signal(signal.SIGINT, signal.default_int_handler)

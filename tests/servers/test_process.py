@@ -104,10 +104,11 @@ def test_a_producer_that_dies_anywhere_leaves_what_can_be_listed_and_deleted(
     servers: ProcessServers, point: tuple[str, int]
 ) -> None:
     assert crash("produce", point, servers._directory) == 9
+    before = marked(servers)
     listed = servers.servers()
-    # What runs is listed, and what is listed has its run.
+    # What runs is listed, and what is listed has its run. A program may end of itself while we look.
     assert {info.run_id for info in listed} <= {"run-1"}
-    assert any(info.alive for info in listed) == bool(marked(servers))
+    assert any(info.alive for info in listed) in {bool(before), bool(marked(servers))}
     servers.delete("vs-1")
     assert servers.servers() == ()
     assert marked(servers) == set()

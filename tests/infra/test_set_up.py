@@ -38,7 +38,7 @@ def test_the_lock_holds_every_direct_dependency() -> None:
         *(one for extra in project["project"]["optional-dependencies"].values() for one in extra),
         *(one for group in project["dependency-groups"].values() for one in group),
     ]
-    names = {re.match(r"[A-Za-z0-9._-]+", one)[0].lower().replace("_", "-") for one in asked}  # type: ignore[index]  # every requirement begins with a name
+    names = {re.match(r"[A-Za-z0-9._-]+", one)[0].lower().replace("_", "-").replace(".", "-") for one in asked}  # type: ignore[index]  # every requirement begins with a name
     assert names - locked(set_up.LOCK.read_text()).keys() == set()
 
 

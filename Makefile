@@ -30,7 +30,7 @@ lint: environment ## ruff, mypy strict, the import contract
 	$(BIN)/python infra/write_reference.py --check
 
 test-311: environment tools
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=25 $(PYTEST)
 
 test-313: environment-313 tools
 ifneq ($(PYTHON_313),)

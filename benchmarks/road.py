@@ -17,7 +17,7 @@ from metering import Command
 from object_server import Bucket
 from volume_image import Change
 
-from nightwell.arrays.embedded.client import EmbeddedArrayClient
+from nightwell.arrays.client import ArrayClient
 from nightwell.arrays.port import PairState
 from nightwell.local.parts import start_array
 from nightwell.nbd.client import NbdClient
@@ -43,7 +43,7 @@ class Road:
             pids.append(process.pid)
         self.part_pids = tuple(pids)
         assert arrays["source"].control is not None, "start_array names it"
-        self._array = EmbeddedArrayClient(arrays["source"].control, name="source")
+        self._array = ArrayClient(arrays["source"].control, name="source")
         parts.callback(self._array.close)
         self._host_url = ""
         self._settings.write_text(self._toml(folder, {site: str(array.control) for site, array in arrays.items()}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightwell.arrays.embedded.client import EmbeddedArrayClient
+from nightwell.arrays.client import ArrayClient
 from nightwell.arrays.port import Array
 from nightwell.errors import SettingsError
 from nightwell.mover.conversation import ProgressCallback
@@ -23,7 +23,7 @@ def open_array(settings: Settings, site: str) -> Array:
     """Return the array of one site (``source`` or ``destination``)."""
     chosen = settings.array(site)
     assert chosen.control is not None, "Settings.array fills it"
-    return EmbeddedArrayClient(chosen.control, name=chosen.name)
+    return ArrayClient(chosen.control, name=chosen.name)
 
 
 def open_servers(settings: Settings) -> VirtualServers:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nightwell.arrays.embedded import EmbeddedArrayClient
+from nightwell.arrays.embedded import ArrayClient
 from nightwell.arrays.embedded.array import ArraySettings, EmbeddedArray
 from nightwell.arrays.port import Array, PairInfo, PairState
 
@@ -39,7 +39,7 @@ class RunningArray:
         assert select.select([self.process.stdout], [], [], READY_S)[0], "the array is not ready"
         self.ready = json.loads(self.process.stdout.readline())
         assert self.ready["ready"], self.ready
-        self.client = EmbeddedArrayClient(self.ready["control"], name=self.name)
+        self.client = ArrayClient(self.ready["control"], name=self.name)
 
     def kill(self) -> None:
         self.process.kill()

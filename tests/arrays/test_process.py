@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from arrays.running import RunningArray, wait_until
 
-from nightwell.arrays.embedded import EmbeddedArrayClient
+from nightwell.arrays.embedded import ArrayClient
 from nightwell.arrays.port import Array
 from nightwell.errors import ConflictError, FormatError, InputError, NightwellError, NotFoundError, UnreachableError
 from nightwell.nbd.client import NbdClient
@@ -115,7 +115,7 @@ def test_the_client_is_an_array(small: RunningArray) -> None:
 
 
 def test_no_array_at_the_socket(tmp_path: Path) -> None:
-    client = EmbeddedArrayClient(tmp_path / "none.sock", name="gone")
+    client = ArrayClient(tmp_path / "none.sock", name="gone")
     with pytest.raises(UnreachableError, match="not running") as problem:
         client.volumes()
     assert "gone" in problem.value.subject
@@ -126,12 +126,12 @@ def test_no_array_at_the_socket(tmp_path: Path) -> None:
 
 def test_another_array_at_the_socket(small: RunningArray) -> None:
     with pytest.raises(ConflictError, match="'small'"):
-        EmbeddedArrayClient(small.ready["control"], name="other").volumes()
+        ArrayClient(small.ready["control"], name="other").volumes()
 
 
 def test_the_client_outlives_a_restart_of_the_array(tmp_path: Path) -> None:
     with RunningArray("array", tmp_path) as process:
-        client = EmbeddedArrayClient(process.ready["control"])
+        client = ArrayClient(process.ready["control"])
         client.create_volume("v", 1000)
         process.kill()
         with pytest.raises(UnreachableError):
@@ -273,7 +273,7 @@ def test_the_client_understands_only_its_array(said: bytes, kind: type[Nightwell
 
         thread = threading.Thread(target=answer)
         thread.start()
-        client = EmbeddedArrayClient(path)
+        client = ArrayClient(path)
         with pytest.raises(kind):
             client.volumes()
         client.close()

@@ -13,7 +13,7 @@ import pytest
 from cli.command import Cli
 from machine import MIB, Machine
 
-from nightwell.arrays.embedded.client import EmbeddedArrayClient
+from nightwell.arrays.client import ArrayClient
 
 
 def test_an_array_is_served_until_it_is_told_to_end(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_an_array_is_served_until_it_is_told_to_end(tmp_path: Path) -> None:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
         assert (ready["ready"], ready["name"]) == (True, "bench")
-        array = EmbeddedArrayClient(ready["control"])
+        array = ArrayClient(ready["control"])
         array.create_volume("well", MIB)
         array.close()
         process.send_signal(signal.SIGTERM)

@@ -6,6 +6,6 @@ and who may write now), ``pair`` and ``copier`` (the copy pair), ``volume`` (the
 (both together, with the server); round it the process: ``control``, ``control_server``, ``client``, ``process``.
 """
 
-from nightwell.arrays.embedded.client import EmbeddedArrayClient
+from nightwell.arrays.client import ArrayClient
 
-__all__ = ["EmbeddedArrayClient"]
+__all__ = ["ArrayClient"]

@@ -8,10 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from nightwell.arrays.directory import lock_directory
 from nightwell.arrays.embedded.core import VolumeCore
 from nightwell.arrays.embedded.imports import STALL_S
 from nightwell.arrays.embedded.line import ExportLine, ServedTable
-from nightwell.arrays.embedded.recovery import lock_directory, open_catalogue
+from nightwell.arrays.embedded.recovery import open_catalogue
 from nightwell.arrays.names import check_name
 from nightwell.arrays.port import Capabilities
 from nightwell.errors import InputError
@@ -75,7 +76,7 @@ class EmbeddedArray(VolumeCore, ExportLine):
 
     def __init__(self, settings: ArraySettings) -> None:
         self.name = check_name("array", settings.name)
-        self._lock_descriptor = lock_directory(settings.directory)
+        self._lock_descriptor = lock_directory(settings.directory, ("volumes", "maps"))
         server: NbdServer | None = None
         try:
             catalogue = open_catalogue(settings.directory, settings.name)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nightwell.arrays.embedded import refusals
+from nightwell.arrays import refusals
 from nightwell.arrays.embedded.copier import Copier
 from nightwell.arrays.embedded.gate import Gate
 from nightwell.arrays.embedded.pair import Pair
@@ -18,11 +18,11 @@ from nightwell.arrays.embedded.state import (
     ImportRecord,
     PairRecord,
     VolumeRecord,
-    current_boot_id,
     save_state,
 )
 from nightwell.arrays.embedded.volume import Volume
 from nightwell.arrays.port import PairState
+from nightwell.arrays.record_file import current_boot_id
 
 
 @dataclass(slots=True)

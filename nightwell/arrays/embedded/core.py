@@ -6,15 +6,15 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from nightwell.arrays.embedded import refusals
+from nightwell.arrays import refusals
 from nightwell.arrays.embedded.catalogue import Catalogue, LinkedPair
 from nightwell.arrays.embedded.change_map import ChangeMap, chunks_of
-from nightwell.arrays.embedded.owners import check_owner
 from nightwell.arrays.embedded.pair import Pair
 from nightwell.arrays.embedded.state import PairRecord
 from nightwell.arrays.embedded.volume import Volume
 from nightwell.arrays.embedded.volume_file import VolumeFile, make_volume_file
 from nightwell.arrays.names import check_name
+from nightwell.arrays.owners import check_owner
 from nightwell.arrays.port import PairInfo, PairState, VolumeInfo
 from nightwell.errors import InputError
 

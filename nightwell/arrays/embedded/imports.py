@@ -10,40 +10,20 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from nightwell.arrays.embedded.state import ImportRecord
+from nightwell.arrays.other_array import CONTEXTS, SILENCE_S, reach
 from nightwell.errors import ConflictError, NightwellError, NotFoundError, UnreachableError
 from nightwell.nbd.client import NbdClient
 from nightwell.nbd.faults import RequestError, WireError
 from nightwell.nbd.tls import TlsFiles
-from nightwell.nbd.wire import ALLOCATION, CHANGED, PAIR, Extent
+from nightwell.nbd.wire import Extent
 
 STALL_S = 30.0
-_CONTEXTS = (ALLOCATION, CHANGED, PAIR)
 _MOST_IDLE = 4
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
 _OPENING_S = 5.0  # the NBD server gives a client 10 s to be let in
-_SILENCE_S = 10.0  # a line that is cut without a word is noticed after this long without an answer
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
-
-
-def reach(url: str, tls: TlsFiles | None, timeout_s: float) -> NbdClient:
-    """Connect to another array; the client's errors are the port's own (UnreachableError, NotFoundError, ...)."""
-    return NbdClient.connect(url, contexts=_CONTEXTS, tls=tls if _is_secure(url) else None, timeout_s=timeout_s)
-
-
-def probe(url: str, tls: TlsFiles | None, *, writable: bool) -> int:
-    """Return the size of another array's export in bytes; ConflictError when it may not be written as asked."""
-    with reach(url, tls, _SILENCE_S) as client:
-        if writable and client.read_only:
-            raise ConflictError(
-                f"export {url!r}",
-                expected="an export that may be written",
-                found="a read-only one",
-                cause="the other array serves it read-only",
-                next_step="export it writable there, or import it read-only",
-            )
-        return client.size_bytes
 
 
 class ImportedVolume:
@@ -82,7 +62,7 @@ class ImportedVolume:
             The other array's own answer.
         """
         granted = self._repeat(lambda client: client.contexts, min(_OPENING_S, self._stall_s))
-        return ImportBackend(self, tuple(name for name in _CONTEXTS if name in granted))
+        return ImportBackend(self, tuple(name for name in CONTEXTS if name in granted))
 
     def call(self, work: Callable[[NbdClient], _Result]) -> _Result:
         """Carry out one request; OSError with the other array's errno, or EIO when the line stays cut."""
@@ -107,7 +87,7 @@ class ImportedVolume:
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _attempt(self, work: Callable[[NbdClient], _Result], left_s: float) -> _Result:
-        client = self._borrow(min(_SILENCE_S, left_s))
+        client = self._borrow(min(SILENCE_S, left_s))
         try:
             result = work(client)
         except RequestError:
@@ -229,7 +209,3 @@ def _resized(record: ImportRecord, found_bytes: int) -> ConflictError:
         cause="the volume has grown, or another one is exported under the name",
         next_step="release the import, then attach it anew",
     )
-
-
-def _is_secure(url: str) -> bool:
-    return url.startswith("nbds")

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nightwell.arrays.control_server import ControlServer
 from nightwell.arrays.embedded.array import ArraySettings, EmbeddedArray
-from nightwell.arrays.embedded.control_server import ControlServer
 from nightwell.arrays.embedded.imports import STALL_S
 from nightwell.errors import InputError, NightwellError
 from nightwell.nbd.tls import TlsFiles

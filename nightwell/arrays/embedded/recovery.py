@@ -12,7 +12,6 @@ Three cases, told apart by the durable record:
 
 from __future__ import annotations
 
-import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -20,50 +19,12 @@ from pathlib import Path
 from nightwell.arrays.embedded.catalogue import Catalogue, LinkedPair
 from nightwell.arrays.embedded.core import attach, open_pair
 from nightwell.arrays.embedded.pair import Pair
-from nightwell.arrays.embedded.state import ArrayState, PairRecord, VolumeRecord, current_boot_id, load_state
+from nightwell.arrays.embedded.state import ArrayState, PairRecord, VolumeRecord, load_state
 from nightwell.arrays.embedded.volume import Volume
 from nightwell.arrays.embedded.volume_file import VolumeFile
 from nightwell.arrays.port import PairState
-from nightwell.errors import ConflictError, InputError, IntegrityError
-
-
-def lock_directory(directory: Path) -> int:
-    """Make the array's directory and hold it for this process; return the lock's descriptor.
-
-    Raises
-    ------
-    ConflictError
-        Another process holds it.
-    InputError
-        It cannot be made or written.
-    """
-    try:
-        for path in (directory, directory / "volumes", directory / "maps"):
-            path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as problem:
-        raise InputError(
-            f"array directory {directory}",
-            expected="a directory that can be written",
-            found=str(problem),
-            cause="the path is wrong, or belongs to another user",
-            next_step="give another directory",
-        ) from problem
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-        os.close(descriptor)
-        raise ConflictError(
-            f"array directory {directory}",
-            expected="a directory that no other array process uses",
-            found=f"process {holder or 'unknown'} using it",
-            cause="the array is running already",
-            next_step="use the running array, or stop it first",
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
-    return descriptor
+from nightwell.arrays.record_file import current_boot_id
+from nightwell.errors import ConflictError, IntegrityError
 
 
 def open_catalogue(directory: Path, name: str) -> Catalogue:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from nightwell.arrays.embedded.volume_file import sync_directory
 from nightwell.arrays.port import PairState
-from nightwell.errors import FormatError, IntegrityError
+from nightwell.arrays.record_file import load_record, save_record
 
 FORMAT = 1
 
@@ -89,56 +87,13 @@ class ArrayState:
 
 
 _ADAPTER = TypeAdapter(ArrayState)
-_FORMAT_ADAPTER = TypeAdapter(dict[str, object])
-
-
-def current_boot_id() -> str:
-    """Return the identity of this run of the kernel."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def load_state(path: Path) -> ArrayState | None:
-    """Return the recorded state; ``None`` when there is none.
-
-    Raises
-    ------
-    FormatError
-        Written by a newer release.
-    IntegrityError
-        Not what this program writes.
-    """
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    try:
-        found = _FORMAT_ADAPTER.validate_json(text).get("format")
-        if isinstance(found, int) and found > FORMAT:
-            raise FormatError(
-                f"array state {path}",
-                expected=f"format {FORMAT} or older",
-                found=f"format {found}",
-                cause="a newer release wrote it",
-                next_step="start this array with that release",
-            )
-        return _ADAPTER.validate_json(text)
-    except ValidationError as problem:
-        raise IntegrityError(
-            f"array state {path}",
-            expected="the record that the array wrote",
-            found=f"{problem.error_count()} faults, the first: {problem.errors()[0]['msg']}",
-            cause="the file was edited or damaged",
-            next_step="put the file back from a copy; the volumes' own files are untouched",
-        ) from problem
+    """Return the recorded state; ``None`` when there is none; errors as :func:`load_record`."""
+    return load_record(path, _ADAPTER, FORMAT)
 
 
 def save_state(path: Path, state: ArrayState) -> None:
-    """Replace the recorded state in one durable step: after a crash it is the old one or the new one."""
-    fresh = path.with_name(path.name + ".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(_ADAPTER.dump_json(state, indent=1))
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(path)
-    sync_directory(path.parent)
+    """Replace the recorded state in one durable step."""
+    save_record(path, _ADAPTER, state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from nightwell.arrays.record_file import sync_directory
 from nightwell.nbd.sparse import read_all, write_all, zero_range
 
 
@@ -71,12 +72,3 @@ def make_volume_file(path: Path, size_bytes: int) -> None:
     finally:
         os.close(descriptor)
     sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make names made or removed in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightwell.arrays.embedded.refusals import other_owner
+from nightwell.arrays.refusals import other_owner
 
 
 def check_owner(what: str, owner: str | None, asked: str | None) -> None:

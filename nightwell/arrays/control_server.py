@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from nightwell.arrays.embedded.control import (
+from nightwell.arrays.control import (
     ANSWER,
     CALLS,
     GREETING,

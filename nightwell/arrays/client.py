@@ -9,15 +9,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from nightwell.arrays.embedded import control
-from nightwell.arrays.embedded.control import A, Call, NoArguments, Owned, R, VolumeName
+from nightwell.arrays import control
+from nightwell.arrays.control import A, Call, NoArguments, Owned, R, VolumeName
 from nightwell.arrays.port import Capabilities, Export, PairInfo, VolumeInfo
 from nightwell.errors import ConflictError, FormatError, UnreachableError, from_dict
 
 _MOST_IDLE = 4
 
 
-class EmbeddedArrayClient:
+class ArrayClient:
     """An array in another process, reached by its control socket; thread-safe.
 
     Parameters

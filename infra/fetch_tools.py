@@ -33,6 +33,7 @@ TEST_PROGRAMS = (
     "qemu-img",
     "qemu-io",
     "qemu-nbd",
+    "qemu-storage-daemon",
 )
 GROUPS = {
     "demo": ("mke2fs",),

@@ -27,6 +27,7 @@ class ArrayDriver(StrEnum):
     """The array drivers that can be named in the settings."""
 
     EMBEDDED = "embedded"
+    QEMU = "qemu"
 
 
 class ServerDriver(StrEnum):
@@ -55,7 +56,7 @@ class ArraySettings(_Section):
     )
     driver: ArrayDriver = Field(default=ArrayDriver.EMBEDDED, description="Which driver speaks to it.")
     control: Path | None = Field(
-        default=None, description="Control socket of an embedded array; empty: <site>.sock in the state directory."
+        default=None, description="Control socket of the array's process; empty: <site>.sock in the state directory."
     )
     tls: TlsSettings | None = Field(default=None, description="Certificates with which its exports are reached.")
 

@@ -10,6 +10,9 @@ from nightwell.nbd.wire import ALLOCATION, CHANGED, PAIR
 #: What is asked for of every import.
 CONTEXTS = (ALLOCATION, CHANGED, PAIR)
 
+#: How long a request to an import waits for a cut line, unless told otherwise.
+STALL_S = 30.0
+
 #: A line that is cut without a word is noticed after this long without an answer.
 SILENCE_S = 10.0
 

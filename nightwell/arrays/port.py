@@ -37,6 +37,10 @@ class Capabilities:
     group_split: bool  # split() of several primaries is one point in time
     change_list: bool  # exports of a split S serve `nightwell:changed`
     secondary_readable_while_pair: bool  # S may be exported read-only in PAIR
+    pair_context: bool = True  # exports tell the pair's state to their readers, as `nightwell:pair`
+    counts_connections: bool = True  # exports() says how many clients are connected
+    passes_contexts: bool = True  # an import offers every context that the other array's export offers
+    sector_bytes: int = 1  # sizes are whole multiples of this
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Export:
     volume: str  # local volume, or the import's own name
     url: str  # nbd://host:port/name, or nbds:// with TLS
     writable: bool
-    connections: int = 0
+    connections: int | None = 0  # None when the array cannot tell
     owner: str | None = None
     imported_from: str | None = None  # URL at the other array, when this is an import
 

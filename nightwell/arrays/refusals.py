@@ -85,12 +85,12 @@ def sizes_differ(primary: str, primary_bytes: int, secondary: str, secondary_byt
     )
 
 
-def connected(what: str, connections: int) -> ConflictError:
+def connected(what: str, connections: int | None) -> ConflictError:
     """Say that a client holds the export open."""
     return ConflictError(
         what,
         expected="no client connected",
-        found=f"{connections} connections",
+        found="a client" if connections is None else f"{connections} connections",
         cause="a host or a virtual server still uses it",
         next_step="withdraw the export first; that closes its connections",
     )
@@ -148,4 +148,57 @@ def mixed_up(name: str, expected: str, found: str, next_step: str) -> ConflictEr
         found=found,
         cause="exports are withdrawn, imports are released",
         next_step=next_step,
+    )
+
+
+def shrinks(name: str, size_bytes: int, asked_bytes: int) -> InputError:
+    """Say that a volume never becomes smaller."""
+    return InputError(
+        f"volume {name!r}",
+        expected=f"at least its present {size_bytes} bytes",
+        found=f"{asked_bytes} bytes",
+        cause="volumes grow, and never shrink",
+        next_step="give a larger size, or make another volume",
+    )
+
+
+def one_volume_twice(name: str) -> InputError:
+    """Say that a volume cannot be paired with itself."""
+    return InputError(
+        f"pair of {name!r}",
+        expected="two different volumes",
+        found="one volume twice",
+        cause="the secondary's name is mistyped",
+        next_step="name another volume as secondary",
+    )
+
+
+def empty_group() -> InputError:
+    """Say that a split needs at least one primary."""
+    return InputError(
+        "split",
+        expected="at least one primary",
+        found="none",
+        cause="an empty list was given",
+        next_step="name the primaries of the group",
+    )
+
+
+def no_whole_sectors(what: str, size_bytes: int, sector_bytes: int) -> InputError:
+    """Say that this array's volumes consist of whole sectors."""
+    return InputError(
+        what,
+        expected=f"a size in whole sectors of {sector_bytes} bytes",
+        found=f"{size_bytes} bytes",
+        cause="this array cannot hold part of a sector",
+        next_step=f"ask for {-(-size_bytes // sector_bytes) * sector_bytes} bytes",
+    )
+
+
+def other_pair(asked: tuple[str, str, str | None], found: tuple[str, str, str | None]) -> ConflictError:
+    """Say that one of two volumes is in another pair; each pair as primary, secondary and owner."""
+    return exists_otherwise(
+        f"pair of {asked[0]!r} and {asked[1]!r}",
+        f"two volumes in no pair, or this very pair of owner {asked[2]!r}",
+        f"a pair of {found[0]!r} and {found[1]!r} of owner {found[2]!r}",
     )

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from nightwell.arrays.embedded.imports import STALL_S
-from nightwell.arrays.embedded.process import main as run_array
+from nightwell.arrays.embedded.process import main as run_embedded
+from nightwell.arrays.other_array import STALL_S
 from nightwell.arrays.port import PairInfo
+from nightwell.arrays.qemu.process import main as run_qemu
 from nightwell.cli.common import (
     ArraySite,
     AsJson,
@@ -27,9 +28,10 @@ from nightwell.errors import ConflictError, NotFoundError
 from nightwell.nbd.tls import TlsFiles
 from nightwell.nbd.transfer import read_file, write_file
 from nightwell.protocol import Site
+from nightwell.settings import ArrayDriver
 from nightwell.sites.source import find_volume
 
-array = typer.Typer(no_args_is_help=True, help="Run an embedded array.")
+array = typer.Typer(no_args_is_help=True, help="Run an array.")
 volume = typer.Typer(no_args_is_help=True, help="Volumes of an array: create, list, write, read, grow, delete.")
 pair = typer.Typer(no_args_is_help=True, help="Copy pairs of an array: status, create, split, resync, delete.")
 
@@ -42,6 +44,7 @@ def serve(
     *,
     name: Annotated[str, typer.Option(help="The array's name.")],
     directory: Annotated[Path, typer.Option(help="Where everything it holds stands.")],
+    driver: Annotated[ArrayDriver, typer.Option(help="What serves the volumes.")] = ArrayDriver.EMBEDDED,
     control: Annotated[
         Path | None, typer.Option(help="Control socket; by default control.sock in the directory.")
     ] = None,
@@ -58,7 +61,7 @@ def serve(
     line_tls_certificate: Annotated[Path | None, typer.Option(help="TLS towards another array: certificate.")] = None,
     line_tls_key: Annotated[Path | None, typer.Option(help="TLS towards another array: private key.")] = None,
 ) -> None:
-    """Run an embedded array until Ctrl-C or SIGTERM; prints one JSON line when it is ready."""
+    """Run an array until Ctrl-C or SIGTERM; prints one JSON line when it is ready."""
     given = {
         "name": name,
         "directory": directory,
@@ -75,7 +78,8 @@ def serve(
         "line-tls-key": line_tls_key,
     }
     words = [f"--{option}={value}" for option, value in given.items() if value is not None]
-    raise typer.Exit(run_array(["serve", *words]))
+    run = run_qemu if driver is ArrayDriver.QEMU else run_embedded
+    raise typer.Exit(run(["serve", *words]))
 
 
 @volume.command("create")

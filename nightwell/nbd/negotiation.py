@@ -132,14 +132,16 @@ class Negotiation:
         return True
 
     def _set_contexts(self, contexts: Sequence[str]) -> dict[int, str]:
-        payload = wire.pack_string(self._url.export) + wire.U32.pack(len(contexts))
-        payload += b"".join(wire.pack_string(context) for context in contexts)
+        asked = [*contexts, *([wire.QEMU_CHANGED] if wire.CHANGED in contexts else [])]
+        payload = wire.pack_string(self._url.export) + wire.U32.pack(len(asked))
+        payload += b"".join(wire.pack_string(context) for context in asked)
         granted: dict[int, str] = {}
         try:
             for kind, data in self._ask(Option.SET_META_CONTEXT, payload):
                 if kind == Reply.META_CONTEXT:
                     cursor = Cursor(data)
-                    granted[cursor.u32()] = wire.decode_string(data[wire.U32.size :])
+                    name = wire.decode_string(data[wire.U32.size :])
+                    granted[cursor.u32()] = wire.CHANGED if name == wire.QEMU_CHANGED else name
         except _RefusedError as refusal:
             if refusal.reply in (Reply.ERR_UNSUP, Reply.ERR_INVALID):
                 return {}

@@ -16,6 +16,10 @@ ALLOCATION = "base:allocation"
 CHANGED = "nightwell:changed"
 """Flag 1: may have changed since the pair's previous split. A hint, never a proof."""
 
+QEMU_CHANGED_BITMAP = "nightwell-changed"
+QEMU_CHANGED = f"qemu:dirty-bitmap:{QEMU_CHANGED_BITMAP}"
+"""The same list as QEMU's NBD server names it, which serves its bitmaps under its own namespace only."""
+
 PAIR = "nightwell:pair"
 """One extent over the whole request: low 8 bits the pair's state code, upper 24 bits the primary's write generation."""
 

@@ -268,15 +268,19 @@ class SourceEffects:
     # -- helpers -------------------------------------------------------------------------------------------------
 
     def _refuse_attached(self, subject: str, target: str) -> None:
-        attached = [e for e in self.array.exports() if e.volume == target and e.connections > 0]
-        if attached:
-            raise ConflictError(
-                subject,
-                expected="no host attached to it",
-                found=f"{attached[0].connections} connection(s) to export '{attached[0].name}'",
-                cause="a host has the volume attached",
-                next_step="detach it there, or restore to another volume",
-            )
+        for export in self.array.exports():
+            # Of an array that cannot count, whatever may be written through is taken for attached.
+            attached = export.writable if export.connections is None else export.connections > 0
+            if export.volume == target and attached:
+                raise ConflictError(
+                    subject,
+                    expected="no host attached to it",
+                    found=f"export '{export.name}', of whose connections the array does not tell"
+                    if export.connections is None
+                    else f"{export.connections} connection(s) to export '{export.name}'",
+                    cause="a host has the volume attached" if export.connections else "a host may have it attached",
+                    next_step="detach it there and withdraw the export, or restore to another volume",
+                )
 
     def _wait_in_step(self, volume: str) -> PairInfo:
         deadline_s = time.monotonic() + self.settings.wait_pair_timeout_s

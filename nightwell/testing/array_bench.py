@@ -89,6 +89,12 @@ def refused(action: str, *kinds: type[Exception]) -> Iterator[None]:
     raise ClauseFailed(f"{action}: expected {names}, but it succeeded")
 
 
+def odd_size(array: Array, about_bytes: int = MIB) -> int:
+    """Return a size a little above one given, as odd as the array's sectors allow."""
+    sector = array.capabilities.sector_bytes
+    return -(-(about_bytes + 777) // sector) * sector
+
+
 class Workbench:
     """Makes what a clause needs on an array, reaches it over NBD as a host would, and cleans up.
 

@@ -11,9 +11,8 @@ from contextlib import suppress
 from nightwell.arrays.port import Array, PairState
 from nightwell.errors import ConflictError, InputError
 from nightwell.nbd.wire import PAIR
-from nightwell.testing.array_bench import MIB, NotObserved, Workbench, clause, expect, refused
+from nightwell.testing.array_bench import MIB, NotObserved, Workbench, clause, expect, odd_size, refused
 
-_ODD_BYTES = 2 * MIB + 777
 _STATE_CODES = {PairState.SMPL: 0, PairState.COPY: 1, PairState.PAIR: 2, PairState.PSUS: 3, PairState.PSUE: 4}
 
 
@@ -58,13 +57,14 @@ def pair_conflict(array: Array, work: Workbench) -> None:
 @clause("copy-equal")
 def copy_equal(array: Array, work: Workbench) -> None:
     """After the first copy S equals P to the last odd byte, also where P was never written and S was."""
-    primary, secondary = work.volume(array, _ODD_BYTES), work.volume(array, _ODD_BYTES)
+    size_bytes = odd_size(array, 2 * MIB)
+    primary, secondary = work.volume(array, size_bytes), work.volume(array, size_bytes)
     with work.open(array.export(secondary, writable=True)) as client:
-        client.write(0, work.data(_ODD_BYTES))
+        client.write(0, work.data(size_bytes))
     array.withdraw(secondary)
     with work.open(array.export(primary, writable=True)) as client:
         client.write(MIB // 2 + 3, work.data(MIB // 4))
-        client.write(_ODD_BYTES - 5, b"\xffend\xff")
+        client.write(size_bytes - 5, b"\xffend\xff")
     array.create_pair(primary, secondary)
     work.wait(array, primary, PairState.PAIR)
     work.split(array, primary)
@@ -113,7 +113,7 @@ def mirror(array: Array, work: Workbench) -> None:
     expect(work.content(array, secondary) == work.content(array, primary), "a change made in PAIR is not in S")
 
 
-@clause("pair-context")
+@clause("pair-context", capability="pair_context")
 def pair_context(array: Array, work: Workbench) -> None:
     """The context nightwell:pair gives the pair's state, and a generation that every change of P moves."""
     primary, client = work.filled(array)

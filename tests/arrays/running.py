@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import Self
 
 from nightwell.arrays.embedded import ArrayClient
-from nightwell.arrays.embedded.array import ArraySettings, EmbeddedArray
+from nightwell.arrays.embedded.array import EmbeddedArray
 from nightwell.arrays.port import Array, PairInfo, PairState
+from nightwell.arrays.serving import ArraySettings
 
 READY_S = 60.0
 
@@ -23,14 +24,15 @@ READY_S = 60.0
 class RunningArray:
     """An array process of ours; ended with the block."""
 
-    def __init__(self, name: str, directory: Path, *options: str) -> None:
+    def __init__(self, name: str, directory: Path, *options: str, module: str = "nightwell.arrays.embedded") -> None:
         self.name = name
+        self.module = module
         self.directory = directory
         self.options = options
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "nightwell.arrays.embedded", "serve"]
+        command = [sys.executable, "-m", self.module, "serve"]
         command += ["--name", self.name, "--directory", str(self.directory), *self.options]
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "log").open("ab") as log:

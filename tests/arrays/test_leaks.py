@@ -6,8 +6,9 @@ from pathlib import Path
 
 from arrays.running import wait_state
 
-from nightwell.arrays.embedded.array import ArraySettings, EmbeddedArray
+from nightwell.arrays.embedded.array import EmbeddedArray
 from nightwell.arrays.port import PairState
+from nightwell.arrays.serving import ArraySettings
 from nightwell.nbd.client import NbdClient
 from nightwell.nbd.wire import CHANGED
 

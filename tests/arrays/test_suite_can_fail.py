@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from arrays import broken, broken_splits
 
-from nightwell.arrays.embedded.array import ArraySettings, EmbeddedArray
+from nightwell.arrays.embedded.array import EmbeddedArray
+from nightwell.arrays.serving import ArraySettings
 from nightwell.testing.arrays import CLAUSES, Outcome, Workbench, run_suite
 
 assert broken_splits  # importing it enters its arrays

@@ -12,8 +12,9 @@ import pytest
 from mover.rig import BLOCK_BYTES, SIZE_BYTES, VOLUME, Rig
 from nbd.serving import eventually
 
-from nightwell.arrays.embedded.array import ArraySettings, EmbeddedArray
+from nightwell.arrays.embedded.array import EmbeddedArray
 from nightwell.arrays.port import Export, PairInfo, PairState
+from nightwell.arrays.serving import ArraySettings
 from nightwell.mover.job import CopyMode
 from nightwell.nbd.client import NbdClient
 from nightwell.store import Version

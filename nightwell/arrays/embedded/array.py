@@ -3,57 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from nightwell.arrays.directory import lock_directory
 from nightwell.arrays.embedded.core import VolumeCore
-from nightwell.arrays.embedded.imports import STALL_S
 from nightwell.arrays.embedded.line import ExportLine, ServedTable
 from nightwell.arrays.embedded.recovery import open_catalogue
 from nightwell.arrays.names import check_name
 from nightwell.arrays.port import Capabilities
+from nightwell.arrays.serving import ArraySettings
 from nightwell.errors import InputError
 from nightwell.nbd.server import NbdServer
-from nightwell.nbd.tls import TlsFiles
 
 CAPABILITIES = Capabilities(
     persistent_pair=True, group_split=True, change_list=True, secondary_readable_while_pair=True
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ArraySettings:
-    """How an array is to be run.
-
-    Parameters
-    ----------
-    name
-        The array's name.
-    directory
-        Where everything it holds stands; one process at a time.
-    host, port
-        Where its NBD server listens. Port 0 takes the last one again when it is free, else any.
-    advertised_host
-        The host in export URLs, when clients reach it under another name than ``host``.
-    tls
-        Files of its NBD server; clients must then use TLS and show a certificate.
-    line_tls
-        Files with which it proves itself to other arrays when it imports; ``tls`` when not given.
-    stall_s
-        How long a request to an import may wait for a cut line.
-    """
-
-    name: str
-    directory: Path
-    host: str = "127.0.0.1"
-    port: int = 0
-    advertised_host: str | None = None
-    tls: TlsFiles | None = None
-    line_tls: TlsFiles | None = None
-    stall_s: float = STALL_S
 
 
 class EmbeddedArray(VolumeCore, ExportLine):
@@ -99,6 +64,11 @@ class EmbeddedArray(VolumeCore, ExportLine):
     def capabilities(self) -> Capabilities:
         """What this driver can do."""
         return CAPABILITIES
+
+    @property
+    def failure(self) -> str | None:
+        """Nothing: it serves for as long as its process lives."""
+        return None
 
     @property
     def nbd_url(self) -> str:

@@ -16,7 +16,6 @@ from nightwell.arrays.embedded.volume_file import VolumeFile, make_volume_file
 from nightwell.arrays.names import check_name
 from nightwell.arrays.owners import check_owner
 from nightwell.arrays.port import PairInfo, PairState, VolumeInfo
-from nightwell.errors import InputError
 
 
 class VolumeCore:
@@ -73,13 +72,7 @@ class VolumeCore:
         with held.lock:
             volume = held.volume(name)
             if size_bytes < volume.size_bytes:
-                raise InputError(
-                    f"volume {name!r}",
-                    expected=f"at least its present {volume.size_bytes} bytes",
-                    found=f"{size_bytes} bytes",
-                    cause="volumes grow, and never shrink",
-                    next_step="give a larger size, or make another volume",
-                )
+                raise refusals.shrinks(name, volume.size_bytes, size_bytes)
             if volume.pair is not None:
                 raise refusals.in_pair(name, "grow")
             if size_bytes > volume.size_bytes:
@@ -146,21 +139,11 @@ class VolumeCore:
     def _same_pair(pair: Pair, names: tuple[str, str], owner: str | None) -> PairInfo:
         if pair.names == names and pair.owner == owner:
             return pair.info()
-        raise refusals.exists_otherwise(
-            f"pair of {names[0]!r} and {names[1]!r}",
-            f"two volumes in no pair, or this very pair of owner {owner!r}",
-            f"a pair of {pair.names[0]!r} and {pair.names[1]!r} of owner {pair.owner!r}",
-        )
+        raise refusals.other_pair((*names, owner), (*pair.names, pair.owner))
 
     def _check_new_pair(self, leader: Volume, follower: Volume) -> None:
         if leader is follower:
-            raise InputError(
-                f"pair of {leader.name!r}",
-                expected="two different volumes",
-                found="one volume twice",
-                cause="the secondary's name is mistyped",
-                next_step="name another volume as secondary",
-            )
+            raise refusals.one_volume_twice(leader.name)
         if leader.size_bytes != follower.size_bytes:
             raise refusals.sizes_differ(leader.name, leader.size_bytes, follower.name, follower.size_bytes)
         export = self._held.export_of(follower.name)
@@ -171,13 +154,7 @@ class VolumeCore:
         """Split pairs at one point in time."""
         names = tuple(dict.fromkeys(primaries))
         if not names:
-            raise InputError(
-                "split",
-                expected="at least one primary",
-                found="none",
-                cause="an empty list was given",
-                next_step="name the primaries of the group",
-            )
+            raise refusals.empty_group()
         held = self._held
         with held.lock:
             early = [held.pairs[name].pair for name in names if name in held.pairs]

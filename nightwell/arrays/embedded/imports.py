@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from nightwell.arrays.embedded.state import ImportRecord
-from nightwell.arrays.other_array import CONTEXTS, SILENCE_S, reach
+from nightwell.arrays.other_array import CONTEXTS, SILENCE_S, STALL_S, reach
 from nightwell.errors import ConflictError, NightwellError, NotFoundError, UnreachableError
 from nightwell.nbd.client import NbdClient
 from nightwell.nbd.faults import RequestError, WireError
 from nightwell.nbd.tls import TlsFiles
 from nightwell.nbd.wire import Extent
 
-STALL_S = 30.0
 _MOST_IDLE = 4
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
 _OPENING_S = 5.0  # the NBD server gives a client 10 s to be let in

@@ -7,11 +7,11 @@ from typing import Protocol
 from nightwell.arrays import refusals
 from nightwell.arrays.embedded.backends import VolumeBackend
 from nightwell.arrays.embedded.catalogue import Catalogue
-from nightwell.arrays.embedded.imports import STALL_S, ImportBackend, ImportedVolume
+from nightwell.arrays.embedded.imports import ImportBackend, ImportedVolume
 from nightwell.arrays.embedded.state import ExportRecord, ImportRecord
 from nightwell.arrays.embedded.volume import Volume
 from nightwell.arrays.names import check_name
-from nightwell.arrays.other_array import probe
+from nightwell.arrays.other_array import STALL_S, probe
 from nightwell.arrays.owners import check_owner
 from nightwell.arrays.port import Export, PairState
 from nightwell.errors import NotFoundError

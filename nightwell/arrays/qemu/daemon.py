@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import subprocess
 import threading
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,6 @@ from qemu.qmp import ExecuteError, QMPClient, QMPError
 from nightwell.errors import NightwellError, UnreachableError
 from nightwell.programs import program
 
-_log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _START_S = 20.0
 _ANSWER_S = 120.0
@@ -98,7 +97,7 @@ class StorageDaemon:
         """Block until the daemon has ended; return its exit status."""
         return self._process.wait()
 
-    def command(self, name: str, **arguments: Json) -> Json:
+    def command(self, name: str, /, **arguments: Json) -> Json:
         """Carry out one command; underscores in the names of arguments stand for dashes, ``None`` is left out.
 
         Raises
@@ -142,6 +141,11 @@ class StorageDaemon:
         with self._jobs_changed:
             self._jobs_changed.wait(timeout_s)
 
+    def wake(self) -> None:
+        """Make every :meth:`wait_for_change` return."""
+        with self._jobs_changed:
+            self._jobs_changed.notify_all()
+
     def finish(self, job_id: str) -> None:
         """Wait until a job has concluded, and dismiss it; MonitorError when it failed."""
         while True:
@@ -163,26 +167,28 @@ class StorageDaemon:
                 next_step="free space there, then repeat the call",
             )
 
-    def stop(self) -> None:
-        """End the daemon, everything flushed, and the conversation with it; may be called again."""
-        if self._process.poll() is None:
+    def stop(self) -> bool:
+        """End the daemon and the conversation with it; return whether it went in order, with everything flushed."""
+        in_order = self._process.poll() is None
+        if in_order:
             try:
                 self._run(self._client.execute("quit"), timeout_s=10.0)
             except (QMPError, TimeoutError):
+                in_order = False
                 self._process.terminate()
             try:
-                self._process.wait(timeout=30)
+                in_order = self._process.wait(timeout=30) == 0 and in_order
             except subprocess.TimeoutExpired:
+                in_order = False
                 self._process.kill()
                 self._process.wait()
         if self._loop.is_running():
-            try:
+            with suppress(QMPError, TimeoutError, EOFError, OSError):  # closed already from the other side
                 self._run(self._client.disconnect(), timeout_s=5.0)
-            except (QMPError, TimeoutError, EOFError, OSError):
-                _log.debug("the monitor was closed already")
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+        return in_order
 
     async def _listen(self) -> None:
         with self._client.listener("JOB_STATUS_CHANGE") as events:

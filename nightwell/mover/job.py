@@ -57,7 +57,9 @@ class BackupJob:
     """Copy a volume into the store, and wait for leave to commit.
 
     ``split_id`` names the point in time of what is read; ``previous_split_id`` the point the array's change list counts
-    from. ``block_bytes`` is ``None`` for the parent version's block size, or the store's default.
+    from. ``tells_pair`` is false where the arrays on the road cannot tell the pair's state; then a secondary is trusted
+    to stand still because no array resyncs one that it exports. ``block_bytes`` is ``None`` for the parent version's
+    block size, or the store's default.
     """
 
     run_id: str
@@ -71,6 +73,7 @@ class BackupJob:
     split_at: datetime | None = None
     split_id: str | None = None
     previous_split_id: str | None = None
+    tells_pair: bool = True
     block_bytes: int | None = None
     threads: int = 4
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nightwell.arrays.port import PairState
 from nightwell.errors import ConflictError
-from nightwell.mover.job import CopyMode
+from nightwell.mover.job import BackupJob, CopyMode
 from nightwell.nbd.client import NbdClient
 from nightwell.nbd.wire import PAIR
 
@@ -36,19 +36,22 @@ def read_status(client: NbdClient) -> PairStatus | None:
     return PairStatus(state, word >> _STATE_BITS)
 
 
-def confirm(client: NbdClient, job_mode: CopyMode, *, volume: str, when: str) -> PairStatus | None:
+def confirm(client: NbdClient, job: BackupJob, *, when: str) -> PairStatus | None:
     """Return the status, if it is what the mode needs; else raise ConflictError.
 
     ``split`` needs a secondary in PSUS and ``pair`` one in PAIR; ``direct`` takes any state, and an array that does
-    not tell. ``when`` says in the error which look it was.
+    not tell. ``split`` takes one that is known not to tell: the source site has split the pair, and a driver refuses to
+    resync a secondary that it exports. ``when`` says in the error which look it was.
     """
     status = read_status(client)
-    needed = _NEEDED.get(job_mode)
+    needed = _NEEDED.get(job.mode)
     if needed is None or (status is not None and status.state is needed):
         return status
+    if status is None and job.mode is CopyMode.SPLIT and not job.tells_pair:
+        return status
     raise ConflictError(
-        f"volume {volume!r}, {when}",
-        expected=f"its copy pair in {needed}, as mode {job_mode} needs",
+        f"volume {job.volume!r}, {when}",
+        expected=f"its copy pair in {needed}, as mode {job.mode} needs",
         found="an array that does not tell the pair's state" if status is None else f"state {status.state}",
         cause="the pair was resynced, split, deleted or failed under this run, or the wrong volume is exported",
         next_step="look at the pair's state, then run again; nothing was committed",

@@ -34,13 +34,13 @@ class Mover:
         """Copy, tell so, wait for leave, commit."""
         address = VolumeAddress(job.url, job.tls)
         with address.connect((PAIR, *CONTEXTS)) as client:
-            before = confirm(client, job.mode, volume=job.volume, when="before the copy")
+            before = confirm(client, job, when="before the copy")
             writer = self.store.begin(_draft(job, client.size_bytes))
             try:
                 statistics = self._copy(job, client, writer)
                 # A connection of its own: what was granted to the old one may be of another state of the pair.
                 with address.connect((PAIR,)) as again:
-                    after = confirm(again, job.mode, volume=job.volume, when="after the copy")
+                    after = confirm(again, job, when="after the copy")
                 still = stood_still(job.mode, before, after)
                 self.output.tell(Copied(statistics, still))
                 self.lifeline.wait_for_leave()

@@ -134,6 +134,7 @@ class DestinationEffects:
                 split_at=request.split_at,
                 split_id=request.split_id,
                 previous_split_id=request.previous_split_id,
+                tells_pair=request.tells_pair and self.array.capabilities.passes_contexts,
                 block_bytes=request.block_bytes,
                 threads=self.settings.threads,
             )

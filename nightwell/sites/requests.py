@@ -29,6 +29,7 @@ class BackupRequest(_Message):
     split_at: datetime | None = Field(default=None, description="The point in time of the split.")
     split_id: str | None = Field(default=None, description="The array's name of that point.")
     previous_split_id: str | None = Field(default=None, description="The point the array's change list counts from.")
+    tells_pair: bool = Field(default=True, description="Whether the source array's exports tell the pair's state.")
     block_bytes: int | None = Field(default=None, description="Block size of a first version.")
 
 

@@ -193,6 +193,7 @@ class SourceEffects:
                 split_at=datetime.fromisoformat(str(split_at)) if split_at else None,
                 split_id=_optional_text(facts.get("split_id")),
                 previous_split_id=_optional_text(facts.get("previous_split_id")),
+                tells_pair=self.array.capabilities.pair_context,
                 block_bytes=block_bytes if isinstance(block_bytes, int) else None,
             )
         )

@@ -18,7 +18,6 @@ from nightwell.arrays.qemu.layers import Layers
 from nightwell.arrays.qemu.line import LINE_TLS, QemuLine, serve
 from nightwell.arrays.qemu.pairs import SECTOR_BYTES, QemuVolumes, start_copy
 from nightwell.arrays.qemu.state import ArrayState, ImportRecord
-from nightwell.arrays.record_file import current_boot_id
 from nightwell.arrays.serving import ArraySettings
 from nightwell.errors import ConflictError, InputError, NightwellError
 from nightwell.nbd.tls import TlsFiles, server_context
@@ -134,11 +133,11 @@ class QemuArray(QemuVolumes, QemuLine):
             layers = Layers(held.daemon, held.volumes_folder, record.layers, held.number)
             held.volumes[record.name] = Volume(record.name, record.size_bytes, record.owner, layers)
         _sweep(held)
-        # A linked S may hold, after a loss of power, what P lost: an overlay does not tell of that.
-        trusted = state.clean or state.boot_id == current_boot_id()
+        # QEMU keeps the tables of an overlay in memory until the host flushes. What it lost of P when it was killed is
+        # on a linked S all the same, and no overlay tells where: S is copied anew. A split S was not written.
         for found in state.pairs:
             linked = found.state is PairState.COPY
-            full = found.full or (linked and (found.splitting or not trusted))
+            full = found.full or (linked and not state.clean)
             held.pairs[found.primary] = Pair(replace(found, splitting=False, full=full))
         held.exports = {record.name: record for record in state.exports}
         for export in held.exports.values():

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,6 +55,7 @@ class StorageDaemon:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="qmp", daemon=True)
         self._client = QMPClient("nightwell")
+        self._listening: Future[None] | None = None
         self._process = self._start()
         self._thread.start()
         try:
@@ -86,7 +88,7 @@ class StorageDaemon:
                     break
         finally:
             os.close(descriptor)
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop)
+        self._listening = asyncio.run_coroutine_threadsafe(self._listen(), self._loop)
 
     @property
     def pid(self) -> int:
@@ -183,6 +185,8 @@ class StorageDaemon:
                 self._process.kill()
                 self._process.wait()
         if self._loop.is_running():
+            if self._listening is not None:
+                self._listening.cancel()
             with suppress(QMPError, TimeoutError, EOFError, OSError):  # closed already from the other side
                 self._run(self._client.disconnect(), timeout_s=5.0)
             self._loop.call_soon_threadsafe(self._loop.stop)

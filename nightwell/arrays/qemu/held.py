@@ -24,7 +24,7 @@ from nightwell.arrays.qemu.state import (
     PairRecord,
     VolumeRecord,
 )
-from nightwell.arrays.record_file import current_boot_id, load_record, save_record
+from nightwell.arrays.record_file import load_record, save_record
 
 _ADAPTER = TypeAdapter(ArrayState)
 
@@ -128,7 +128,6 @@ class Held:
         self.closed = False
         self._numbers = itertools.count(1)
         self._file_number = 1
-        self._boot_id = current_boot_id()
 
     @property
     def volumes_folder(self) -> Path:
@@ -161,7 +160,6 @@ class Held:
         with self.graph:
             state = ArrayState(
                 name=self.name,
-                boot_id=self._boot_id,
                 clean=clean,
                 port=self.port,
                 next_number=self._file_number,

@@ -109,7 +109,7 @@ class Layers:
         self._daemon.command("block_resize", node_name=self.active, size=size_bytes)
 
     def sync(self) -> None:
-        """Bring the files to the disk: the daemon's writes are in the page cache already."""
+        """Bring to the disk what the daemon has written; the tables of an active overlay are in its memory."""
         for file in self.files:
             descriptor = os.open(self._folder / file, os.O_RDONLY | os.O_CLOEXEC)
             try:

@@ -243,6 +243,8 @@ def start_copy(held: Held, pair: Pair) -> None:
     def prepare() -> CopyPlan:
         gone = [*primary.layers.fold_middle(), *secondary.layers.fold_all()]
         if gone:
+            primary.layers.sync()  # what was folded lies in the oldest file alone from here on
+            secondary.layers.sync()
             held.save()  # first the record without them, then the files
             for file in gone:
                 with suppress(FileNotFoundError):

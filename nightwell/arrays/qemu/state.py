@@ -70,10 +70,9 @@ class ImportRecord:
 
 @dataclass(frozen=True, slots=True)
 class ArrayState:
-    """All of it; ``boot_id`` names the run of the kernel whose page cache holds what is not on the disk yet."""
+    """All of it; ``clean`` says that the daemon ended in order, with everything flushed."""
 
     name: str
-    boot_id: str
     clean: bool
     port: int = 0
     next_number: int = 1

@@ -17,7 +17,7 @@ from nightwell.arrays.port import Array, PairState
 from nightwell.local.parts import start_array
 from nightwell.local.process import LocalProcess
 from nightwell.nbd.client import NbdClient
-from nightwell.settings import Settings, load_settings
+from nightwell.settings import ArrayDriver, Settings, load_settings
 from nightwell.sites.build import destination_site, open_array, source_site
 from nightwell.sites.destination_site import DestinationSite
 from nightwell.sites.source_site import SourceSite
@@ -103,12 +103,19 @@ class Machine:
 
 
 @contextmanager
-def running_machine(folder: Path, store: StoreLocation) -> Iterator[Machine]:
+def running_machine(
+    folder: Path,
+    store: StoreLocation,
+    *,
+    drivers: tuple[ArrayDriver, ArrayDriver] = (ArrayDriver.EMBEDDED, ArrayDriver.EMBEDDED),
+) -> Iterator[Machine]:
     """Run a machine with a place of its own in ``store``."""
     location = fresh_prefix(store)
-    source_process, source = start_array("source", folder / "arrays" / "source")
+    source_process, source = start_array("source", folder / "arrays" / "source", driver=drivers[0])
     try:
-        destination_process, destination = start_array("destination", folder / "arrays" / "destination")
+        destination_process, destination = start_array(
+            "destination", folder / "arrays" / "destination", driver=drivers[1]
+        )
     except BaseException:
         source_process.kill()
         raise

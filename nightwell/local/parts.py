@@ -8,23 +8,25 @@ import boto3
 from botocore.config import Config
 
 from nightwell.local.process import LocalProcess, free_port, listens, python
-from nightwell.settings import ArraySettings, StoreSettings
+from nightwell.settings import ArrayDriver, ArraySettings, StoreSettings
 
 #: moto checks no secret; these make it plain in logs that nothing real is behind them.
 _MOTO_KEY = "embedded-demo"
 
 
-def start_array(name: str, folder: Path) -> tuple[LocalProcess, ArraySettings]:
-    """Start an embedded array that keeps its volumes in ``folder``; it is ready when this returns."""
+def start_array(
+    name: str, folder: Path, *, driver: ArrayDriver = ArrayDriver.EMBEDDED
+) -> tuple[LocalProcess, ArraySettings]:
+    """Start an array that keeps its volumes in ``folder``; it is ready when this returns."""
     folder.mkdir(parents=True, exist_ok=True)
     control = folder / "control.sock"
-    command = python("-m", "nightwell.arrays.embedded", "serve", "--name", name, "--directory", str(folder))
+    command = python("-m", f"nightwell.arrays.{driver}", "serve", "--name", name, "--directory", str(folder))
     log = folder.parent / f"{name}.log"
     said_before = log.stat().st_size if log.exists() else 0
     process = LocalProcess([*command, "--control", str(control)], log=log, name=f"array {name}")
     # Its own word, not the socket: one that was killed leaves its socket behind.
     process.wait_ready(lambda: b'"ready": true' in log.read_bytes()[said_before:])
-    return process, ArraySettings(name=name, control=control)
+    return process, ArraySettings(name=name, driver=driver, control=control)
 
 
 def moto_command(port: int) -> list[str]:

@@ -79,6 +79,7 @@ class SourceEffects:
         """Find out whether the volume has a secondary; nothing is changed."""
         volume = context.facts.text("volume")
         info = find_volume(self.array, volume)
+        self._check_mode(volume, BackupMode(context.facts.text("mode")))
         pair = self.array.pair_of(volume)
         if pair is None:
             secondary = f"{volume}-s-{context.run_id}"
@@ -267,6 +268,17 @@ class SourceEffects:
         return Facts(_answer_facts(answer))
 
     # -- helpers -------------------------------------------------------------------------------------------------
+
+    def _check_mode(self, volume: str, mode: BackupMode) -> None:
+        can = self.array.capabilities
+        if mode is BackupMode.PAIR and not (can.secondary_readable_while_pair and can.pair_context):
+            raise InputError(
+                f"mode '{mode}' for volume '{volume}' on array '{self.array.name}'",
+                expected="an array whose secondary can be read in PAIR, and that tells its readers the pair's state",
+                found="one that does not offer it",
+                cause="the array's driver cannot",
+                next_step=f"use mode '{BackupMode.SPLIT}'",
+            )
 
     def _refuse_attached(self, subject: str, target: str) -> None:
         for export in self.array.exports():

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nightwell.wells.deconvolve import DECISION_SIGMAS, flag_attributes
-from nightwell.wells.formula import Quantity
+from nightwell.wells.formula import Quantity, split_name
 from nightwell.wells.profiles import Inputs, Profile, mz_of
 
 Floats = NDArray[np.float64]
@@ -165,8 +165,9 @@ def indicator_dataset(profiles: Iterable[Profile], inputs: Mapping[Inputs, Curve
 
 
 def intensity_names(profiles: Iterable[Profile]) -> dict[str, int]:
-    """Return the m/z that profiles on ion currents ask for, by the names they use."""
-    names = (name for profile in profiles if profile.inputs is Inputs.INTENSITY for name in profile.formula.names)
+    """Return the m/z that profiles on ion currents ask for, by the names they use (without a stream's)."""
+    asked = (name for profile in profiles if profile.inputs is Inputs.INTENSITY for name in profile.formula.names)
+    names = (split_name(name)[1] for name in asked)
     return {name: mz for name in names if (mz := mz_of(name)) is not None}
 
 

@@ -13,6 +13,7 @@ from dask.base import compute
 from numpy.typing import NDArray
 
 import nightwell
+from nightwell.wells.across import StreamCurves, across_dataset, carry, names_across, take
 from nightwell.wells.contract import Origin, validate_cube
 from nightwell.wells.cube import CubeSettings, build_cube
 from nightwell.wells.deconvolve import (
@@ -122,8 +123,9 @@ def analyse_well(
     -------
     xarray.DataTree
         Per stream the groups ``species`` (as :func:`~nightwell.wells.deconvolve.deconvolve`), ``indicators`` (as
-        :func:`~nightwell.wells.indicators.indicator_dataset`) and ``interpretation``; ``/drilling`` with the rate of
-        penetration against depth where it is known. Attributes of the root: well, provenance, whether anything is
+        :func:`~nightwell.wells.indicators.indicator_dataset`) and ``interpretation``; ``/across`` with ``indicators``
+        and ``interpretation`` across streams (as :func:`~nightwell.wells.across.across_dataset`); ``/drilling`` with
+        the rate of penetration against depth where it is known. Attributes of the root: well, provenance, whether anything is
         simulated, and the versions of inputs, library, profiles and software.
 
     Raises
@@ -164,8 +166,12 @@ def analyse_cube(
     attributes = origin.as_attributes("analysis") | method.as_attributes()
     attributes |= {"contract_version": ANALYSIS_VERSION, "inputs": dict(inputs)}
     groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=attributes)}
+    shared: dict[Stream, StreamCurves] = {}
     for stream, blocks in results.items():
-        groups |= _groups(stream, blocks, cube[stream].to_dataset(), bound[stream], method)
+        species, shared[stream] = take(end_to_end(block for block, _ in blocks))
+        indicators = end_to_end(block for _, block in blocks)
+        groups |= _groups(stream, species, indicators, cube[stream].to_dataset(), bound[stream], method)
+    groups |= _across_groups(shared, method)
     return xr.DataTree.from_dict(groups)
 
 
@@ -200,7 +206,9 @@ class _StreamAnalysis:
             Inputs.SPECIES: _species_curves(self.deconvolver, species["flag"].to_numpy(), found),
             Inputs.INTENSITY: _intensity_curves(block, self.deconvolver.mz, profiles),
         }
-        return species, indicator_dataset(profiles, inputs, block["depth"].to_numpy())
+        of_one = [profile for profile in profiles if profile.align is None]
+        shared = carry(species, names_across(profiles, self.stream), *inputs.values())
+        return shared, indicator_dataset(of_one, inputs, block["depth"].to_numpy())
 
 
 def _species_curves(deconvolver: Deconvolver, flag: NDArray[np.uint8], found: Solution) -> Curves:
@@ -240,13 +248,12 @@ def _run(
 
 def _groups(
     stream: Stream,
-    blocks: list[tuple[xr.Dataset, xr.Dataset]],
+    species: xr.Dataset,
+    indicators: xr.Dataset,
     cube: xr.Dataset,
     bound: Deconvolver,
     method: Method,
 ) -> dict[str, xr.Dataset]:
-    species = end_to_end(block for block, _ in blocks)
-    indicators = end_to_end(block for _, block in blocks)
     for name in ("scan_count", "depth_error"):
         species[name] = ("depth", cube[name].to_numpy(), dict(cube[name].attrs))
     species["cube_flag"] = ("depth", cube["flag"].to_numpy(), dict(cube["flag"].attrs))
@@ -257,6 +264,15 @@ def _groups(
         f"/{stream}/species": species.drop_attrs(deep=False),
         f"/{stream}/indicators": indicators,
         f"/{stream}/interpretation": interpretation_dataset(method.classifications, indicators, stream),
+    }
+
+
+def _across_groups(shared: Mapping[Stream, StreamCurves], method: Method) -> dict[str, xr.Dataset]:
+    indicators = across_dataset(method.profiles, shared)
+    return {
+        "/across": xr.Dataset(attrs={"streams": [str(stream) for stream in shared]}),
+        "/across/indicators": indicators,
+        "/across/interpretation": interpretation_dataset(method.classifications, indicators, None),
     }
 
 

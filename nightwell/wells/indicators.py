@@ -25,6 +25,8 @@ class IndicatorFlag(IntFlag):
     MISSING_INPUT = 2  # an input was not measured: the value is NaN
     BELOW_DETECTION = 4  # no input of the numerator was detected, or the value is within 1.645 sigma of zero
     SATURATED = 8  # an input stood on saturated peaks
+    NO_PARTNER = 16  # across streams: another stream has nothing within the tolerance; the value is NaN
+    OTHER_DEPTH = 32  # across streams: a depth of other indicators, not of this one's own; the value is NaN
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ def indicator_dataset(profiles: Iterable[Profile], inputs: Mapping[Inputs, Curve
     chosen = [one for one in candidates if one.inputs in inputs and applicable(one, inputs[one.inputs].curves)]
     results = [evaluate(profile, inputs[profile.inputs]) for profile in chosen]
     left_out = [profile.identity for profile in candidates if profile not in chosen]
-    return _dataset(chosen, results, depth, left_out)
+    return indicators_as_dataset(chosen, results, depth, left_out)
 
 
 def intensity_names(profiles: Iterable[Profile]) -> dict[str, int]:
@@ -188,7 +190,10 @@ def _sigma(gradient: Mapping[str, Floats], inputs: Curves) -> Floats:
     return np.sqrt(np.maximum(variance, 0.0))
 
 
-def _dataset(chosen: list[Profile], results: list[Indicator], depth: Floats, left_out: list[str]) -> xr.Dataset:
+def indicators_as_dataset(
+    chosen: list[Profile], results: list[Indicator], depth: Floats, left_out: list[str]
+) -> xr.Dataset:
+    """Lay results side by side, as :func:`indicator_dataset` returns them."""
     dims, shape = ("depth", "indicator"), (depth.size, len(results))
     value, sigma = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
     flag = np.zeros(shape, np.uint8)

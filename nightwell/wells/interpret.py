@@ -49,6 +49,8 @@ class Classification:
         Streams it is meant for.
     classes
         In order of precedence.
+    across
+        True when it reads indicators across streams, instead of those of each stream.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Classification:
     only_where: Condition | None
     streams: tuple[Stream, ...]
     classes: tuple[FluidClass, ...]
+    across: bool = False
 
     @property
     def identity(self) -> str:
@@ -143,7 +146,7 @@ def classify(classification: Classification, indicators: xr.Dataset) -> NDArray[
 
 
 def interpretation_dataset(
-    classifications: Iterable[Classification], indicators: xr.Dataset, stream: Stream
+    classifications: Iterable[Classification], indicators: xr.Dataset, stream: Stream | None
 ) -> xr.Dataset:
     """Classify every depth of a stream.
 
@@ -154,7 +157,7 @@ def interpretation_dataset(
     indicators
         Of this stream.
     stream
-        The stream.
+        The stream; ``None`` for indicators across streams.
 
     Returns
     -------
@@ -164,7 +167,8 @@ def interpretation_dataset(
     known = set(indicators["indicator"].to_numpy().tolist())
     variables = {}
     for one in classifications:
-        if stream not in one.streams or not known.issuperset(one.inputs):
+        meant = one.across if stream is None else stream in one.streams and not one.across
+        if not meant or not known.issuperset(one.inputs):
             continue
         holds = classify(one, indicators)
         bits = (holds << np.arange(len(one.classes))).sum(axis=1).astype(np.uint16)
@@ -273,6 +277,7 @@ def _classification(entry: Mapping[str, object], subject: str) -> Classification
             title=str(entry["title"]),
             source=str(entry["source"]),
             exclusive=bool(entry["exclusive"]),
+            across=bool(entry.get("across", False)),
             only_where=None if only_where is None else parse_condition(str(only_where), subject=subject),
             streams=tuple(Stream(str(stream)) for stream in (streams if isinstance(streams, list) else [])),
             classes=tuple(

@@ -125,8 +125,8 @@ def analyse_well(
         Per stream the groups ``species`` (as :func:`~nightwell.wells.deconvolve.deconvolve`), ``indicators`` (as
         :func:`~nightwell.wells.indicators.indicator_dataset`) and ``interpretation``; ``/across`` with ``indicators``
         and ``interpretation`` across streams (as :func:`~nightwell.wells.across.across_dataset`); ``/drilling`` with
-        the rate of penetration against depth where it is known. Attributes of the root: well, provenance, whether anything is
-        simulated, and the versions of inputs, library, profiles and software.
+        the rate of penetration against depth where it is known. Attributes of the root: well, provenance, whether
+        anything is simulated, and the versions of inputs, library, profiles and software.
 
     Raises
     ------

@@ -100,7 +100,7 @@ def find_runs(holds: Bools, depth: Floats, *, least_thickness_m: float, join_m: 
         float64 (depth,), increasing, m.
     least_thickness_m, join_m
         Intervals at most ``join_m`` apart become one; thinner ones are then left out. Each depth stands for half the
-        way to its neighbours.
+        way to its neighbours; but one depth alone has a thickness of zero.
 
     Returns
     -------
@@ -117,7 +117,8 @@ def find_runs(holds: Bools, depth: Floats, *, least_thickness_m: float, join_m: 
         else:
             joined.append((start, stop))
     step = float(np.median(np.diff(depth))) if depth.size > 1 else 0.0
-    return [(start, stop) for start, stop in joined if depth[stop - 1] - depth[start] + step >= least_thickness_m]
+    thickness = {run: depth[run[1] - 1] - depth[run[0]] + (step if run[1] - run[0] > 1 else 0.0) for run in joined}
+    return [run for run in joined if thickness[run] >= least_thickness_m]
 
 
 def _interpolated(depth: Floats, nodes: Floats, values: Floats) -> Floats:

@@ -54,9 +54,9 @@ class Contact:
     Parameters
     ----------
     depth_m
-        Median of their depths.
+        Median of the depths of those that do not lie in a gap without values.
     error_m
-        How far the farthest of them is away, and half the gap it lies in.
+        How far the farthest of these is away, and half the distance of the values on both sides of it.
     changes
         One for each curve.
     """
@@ -108,30 +108,45 @@ def find_changes(curve: str, depth: Floats, value: Floats, rule: ContactRule) ->
 def agree(changes: Mapping[str, list[Change]], rule: ContactRule) -> list[Contact]:
     """Let curves vote: a contact is where at least ``rule.agree`` of them change within ``rule.tolerance_m``.
 
-    Each change supports one contact, the one with most votes first.
+    A change across depths without a value may lie anywhere among them, so it supports any contact there; it does not
+    say where the contact is while a curve with values does. Each change supports one contact, that with most votes
+    first.
     """
-    left = sorted((change for of_curve in changes.values() for change in of_curve), key=lambda one: one.depth_m)
+    left = [change for of_curve in changes.values() for change in of_curve]
     contacts = []
     while left:
-        groups = [_group(left, start, rule.tolerance_m) for start in range(len(left))]
-        best = max(groups, key=lambda group: (len(group), -(group[-1].depth_m - group[0].depth_m)))
+        groups = [_group(left, one.depth_m, rule.tolerance_m / 2.0) for one in left]
+        groups = [group for group in groups if len(_placed(group, rule)) >= rule.least_placed]
+        if not groups:
+            break
+        best = max(groups, key=lambda group: (len(group), -sum(one.gap_m for one in group)))
         if len(best) < rule.agree:
             break
-        middle = float(np.median([one.depth_m for one in best]))
-        error = max(abs(one.depth_m - middle) + one.gap_m / 2.0 for one in best)
-        contacts.append(Contact(middle, error, tuple(best)))
+        contacts.append(_contact(best, rule))
         left = [one for one in left if one not in best]
     return sorted(contacts, key=lambda one: one.depth_m)
 
 
-def _group(changes: list[Change], start: int, tolerance_m: float) -> list[Change]:
-    """Return the changes of different curves within the tolerance below one of them."""
-    group: dict[str, Change] = {}
-    for one in changes[start:]:
-        if one.depth_m - changes[start].depth_m > tolerance_m:
-            break
-        group.setdefault(one.curve, one)
-    return list(group.values())
+def _group(changes: list[Change], depth_m: float, reach_m: float) -> list[Change]:
+    """Return the nearest change of each curve that may lie within ``reach_m`` of a depth."""
+    group: dict[str, tuple[float, Change]] = {}
+    for one in changes:
+        away = max(abs(one.depth_m - depth_m) - one.gap_m / 2.0, 0.0)
+        if away <= reach_m and (one.curve not in group or away < group[one.curve][0]):
+            group[one.curve] = (away, one)
+    return [one for _, one in group.values()]
+
+
+def _placed(group: list[Change], rule: ContactRule) -> list[Change]:
+    """Return the changes that say where they are: those that do not lie in a gap wider than two steps."""
+    return [one for one in group if one.gap_m <= 2.0 * rule.step_m]
+
+
+def _contact(group: list[Change], rule: ContactRule) -> Contact:
+    placed = _placed(group, rule)
+    middle = float(np.median([one.depth_m for one in placed]))
+    error = max(abs(one.depth_m - middle) + one.gap_m / 2.0 for one in placed)
+    return Contact(middle, error, tuple(sorted(group, key=lambda one: one.curve)))
 
 
 def _steps(at: Floats, x: Floats, step_m: float) -> tuple[Floats, Floats]:

@@ -21,6 +21,7 @@ class FindingKind(StrEnum):
     """What a finding says."""
 
     SHOW = "show"  # gas well above its background: a zone
+    RISE = "rise"  # gas goes up and stays up, longer than any window
     CONTACT = "contact"  # several log-ratios change together
     PROXIMITY = "proximity"  # aromatics and acids above their background
     ORIGIN = "origin"  # streams compared: in place, migrated, of the past
@@ -157,7 +158,8 @@ def _finding(document: dict[str, object]) -> Finding:
     assert isinstance(evidence, list), "written so"
     numbers = ("value", "sigma", "threshold")
     read = tuple(
-        Evidence(**{n: float("nan") if v is None and n in numbers else v for n, v in one.items()}) for one in evidence
+        Evidence(**({n: math.nan if v is None and n in numbers else v for n, v in one.items()}))  # type: ignore[arg-type]  # written so
+        for one in evidence
     )
     caveats = document["caveats"]
     assert isinstance(caveats, list), "written so"

@@ -114,6 +114,15 @@ def load_classifications(extra_dir: Path | str | None = None) -> tuple[Classific
         for file in sorted((entry for entry in place.iterdir() if entry.name.endswith(".toml")), key=lambda e: e.name):
             for entry in tomllib.loads(file.read_text(encoding="utf-8")).get("classification", []):
                 one = _classification(entry, f"classification {entry.get('name', '?')!r} in {file}")
+                before = found.get(one.name)
+                if before is not None and one.version <= before.version:
+                    raise InputError(
+                        f"classification {one.name!r} in {file}",
+                        expected=f"field 'version' above {before.version}, or another name",
+                        found=f"version {one.version}",
+                        cause="results name classifications by name and version: one pair means one set of thresholds",
+                        next_step="raise the version in the file",
+                    )
                 found[one.name] = one
     return tuple(found.values())
 
@@ -213,6 +222,13 @@ def find_intervals(
     codes = _majority(interpretation[leading].to_numpy(), depth, min_thickness_m)
     runs = _joined(_runs(codes), depth, min_thickness_m)
     return tuple(_interval(interpretation, indicators, depth, start, stop) for start, stop, code in runs if code)
+
+
+def read_interval(interpretation: xr.Dataset, indicators: xr.Dataset, top_m: float, bottom_m: float) -> Interval | None:
+    """Read one interval: of each classification the classes that hold in most of its depths; ``None`` without any."""
+    depth = interpretation["depth"].to_numpy()
+    start, stop = int(np.searchsorted(depth, top_m)), int(np.searchsorted(depth, bottom_m, side="right"))
+    return _interval(interpretation, indicators, depth, start, stop) if stop > start else None
 
 
 def _majority(codes: NDArray[np.uint16], depth: Floats, thickness_m: float) -> NDArray[np.uint16]:

@@ -81,8 +81,8 @@ class StreamLog:
         species = result[stream]["species"].to_dataset()
         value = species["value"].to_numpy()
         with np.errstate(invalid="ignore"):
-            absurd = (value > greatest_ppm).any(axis=1)
-        empty = np.isnan(value).all(axis=1)
+            absurd = np.asarray((value > greatest_ppm).any(axis=1))
+        empty = np.asarray(np.isnan(value).all(axis=1))
         indicators = result[stream]["indicators"].to_dataset()
         return cls(stream, species["depth"].to_numpy(), absurd, empty, indicators, species)
 

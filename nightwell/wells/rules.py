@@ -78,6 +78,34 @@ class ZoneRule(Rule):
 
 
 @dataclass(frozen=True, slots=True)
+class RiseRule(Rule):
+    """Where gas goes up and stays up.
+
+    Parameters
+    ----------
+    stream, curve
+        What is read.
+    window_m, least_values
+        What a segment is compared with: the median of this thickness above it, of at least so many values.
+    least_times, least_amount
+        As of zones, against what is above.
+    least_thickness_m
+        Thinner is left out.
+    known_share
+        Share of a rise that shows cover, from which it is not told again.
+    """
+
+    stream: str
+    curve: str
+    window_m: float
+    least_values: int
+    least_times: float
+    least_amount: float
+    least_thickness_m: float
+    known_share: float
+
+
+@dataclass(frozen=True, slots=True)
 class ContactRule(Rule):
     """Where several log-ratios change together.
 
@@ -87,6 +115,8 @@ class ContactRule(Rule):
         What is read.
     agree, tolerance_m
         How many curves have to change, within which thickness.
+    least_placed
+        How many of these have to have values on both sides of it, so that they say where it is.
     step_m
         Curves are read as medians over steps of this thickness.
     least_segment_m
@@ -101,6 +131,7 @@ class ContactRule(Rule):
     curves: tuple[str, ...]
     agree: int
     tolerance_m: float
+    least_placed: int
     step_m: float
     least_segment_m: float
     penalty: float
@@ -196,6 +227,7 @@ class Rules:
 
     background: BackgroundRule
     zone: ZoneRule
+    rise: RiseRule
     contact: ContactRule
     proximity: ProximityRule
     metamorphism: MetamorphismRule

@@ -82,6 +82,8 @@ class Finding:
         Numbers.
     caveats
         What speaks against it, or was not known.
+    thresholds
+        Conditions of the classes that it names, each with the classification's name and version.
     """
 
     kind: FindingKind
@@ -93,6 +95,7 @@ class Finding:
     source: str
     evidence: tuple[Evidence, ...] = ()
     caveats: tuple[str, ...] = ()
+    thresholds: tuple[str, ...] = ()
 
     def as_document(self) -> dict[str, object]:
         """Return the finding as plain values for JSON: what is not known is ``None``."""
@@ -161,8 +164,9 @@ def _finding(document: dict[str, object]) -> Finding:
         Evidence(**({n: math.nan if v is None and n in numbers else v for n, v in one.items()}))  # type: ignore[arg-type]  # written so
         for one in evidence
     )
-    caveats = document["caveats"]
+    caveats, thresholds = document["caveats"], document["thresholds"]
     assert isinstance(caveats, list), "written so"
+    assert isinstance(thresholds, list), "written so"
     return Finding(
         kind=FindingKind(str(document["kind"])),
         stream=str(document["stream"]),
@@ -173,4 +177,5 @@ def _finding(document: dict[str, object]) -> Finding:
         source=str(document["source"]),
         evidence=read,
         caveats=tuple(str(one) for one in caveats),
+        thresholds=tuple(str(one) for one in thresholds),
     )

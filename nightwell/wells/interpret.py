@@ -231,6 +231,12 @@ def read_interval(interpretation: xr.Dataset, indicators: xr.Dataset, top_m: flo
     return _interval(interpretation, indicators, depth, start, stop) if stop > start else None
 
 
+def classes_held(variable: xr.DataArray, start: int, stop: int) -> list[int]:
+    """Return which classes of one classification hold in more than half of the depths of some rows."""
+    bits = variable.to_numpy()[start:stop]
+    return [k for k, mask in enumerate(variable.attrs["flag_masks"]) if np.mean((bits & mask) != 0) > 0.5]  # noqa: PLR2004 - a majority
+
+
 def _majority(codes: NDArray[np.uint16], depth: Floats, thickness_m: float) -> NDArray[np.uint16]:
     """Return the most frequent code among the neighbours of each depth, within ``thickness_m``."""
     spacing = float(np.median(np.diff(depth))) if depth.size > 1 else thickness_m
@@ -264,9 +270,7 @@ def _interval(interpretation: xr.Dataset, indicators: xr.Dataset, depth: Floats,
     readings: dict[str, str] = {}
     rests_on: dict[str, None] = {}
     for variable in interpretation.data_vars.values():
-        bits = variable.to_numpy()[start:stop]
-        shares = np.array([np.mean((bits & mask) != 0) for mask in variable.attrs["flag_masks"]])
-        said = [reading for reading, share in zip(variable.attrs["readings"], shares, strict=True) if share > 0.5]  # noqa: PLR2004 - a majority
+        said = [variable.attrs["readings"][held] for held in classes_held(variable, start, stop)]
         if said:
             readings[str(variable.attrs["long_name"])] = " or ".join(said)
             rests_on |= dict.fromkeys(variable.attrs["rests_on"])

@@ -6,13 +6,13 @@ import numpy as np
 import xarray as xr
 
 from nightwell.wells.deconvolve import SpeciesFlag, flag_attributes
-from nightwell.wells.findings import findings_dataset
+from nightwell.wells.findings import Finding, FindingKind, findings_dataset
 from nightwell.wells.gas_log import GasLog
 from nightwell.wells.indicators import Curve, Curves, indicator_dataset
 from nightwell.wells.interpret import Classification, interpretation_dataset
 from nightwell.wells.profiles import Inputs, Profile
 from nightwell.wells.read_well import read_well
-from nightwell.wells.rules import Rules
+from nightwell.wells.rules import QualityRule, Rules
 from nightwell.wells.streams import Stream
 
 
@@ -72,5 +72,25 @@ def read_gas_log(
             f"/{stream}/interpretation": interpretation_dataset(classifications, indicators, stream),
         }
     )
-    result["findings"] = xr.DataTree(findings_dataset(read_well(result, rules)))
+    found = (*_absurd(log, rules.quality), *read_well(result, rules))
+    result["findings"] = xr.DataTree(findings_dataset(found))
     return result
+
+
+def _absurd(log: GasLog, rule: QualityRule) -> list[Finding]:
+    """Tell what the import set missing because no gas can be so much."""
+    depth = log.table["depth"].to_numpy()
+    return [
+        Finding(
+            FindingKind.QUALITY,
+            str(Stream.TRAP_GAS),
+            float(depth[0]),
+            float(depth[-1]),
+            f"Absurd: column {one.column} has {one.absurd} values as far out as {one.absurd_largest:,.10g}"
+            f" {one.unit}; the import set them missing",
+            rule.identity,
+            rule.source,
+        )
+        for one in log.report.columns
+        if one.absurd
+    ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ def find_rises(depth: Floats, value: Floats, changes: Sequence[Change], rule: Ri
     edges = [0, *(int(np.searchsorted(depth, one.depth_m)) for one in changes), depth.size]
     rises: list[Rise] = []
     above: float | None = None  # what the rise that is open is compared with
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         level = _median(value[start:stop])
         if above is None:
             usual = value[

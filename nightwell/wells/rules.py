@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 from nightwell.errors import InputError
+from nightwell.wells.streams import Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +300,9 @@ def _value(name: str, hint: object, entry: Mapping[str, object], subject: str) -
         return float(str(value))
     if hint is int and is_number and isinstance(value, int) and value > 0:
         return value
+    words_given = value if isinstance(value, list) else [value]
+    if name in {"stream", "streams"} and not all(one in tuple(Stream) for one in words_given):
+        raise _refuse(subject, f"field '{name}': among {', '.join(Stream)}", repr(value), "a misspelt stream")
     if hint is str and isinstance(value, str) and value:
         return value
     if isinstance(value, list) and value and all(isinstance(one, str) for one in value) and hint not in {str, int}:

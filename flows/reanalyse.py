@@ -11,7 +11,6 @@ from nightwell.reanalysis import SCANS_PATH, scans_of_version
 from nightwell.settings import load_settings
 from nightwell.sites.build import store_location
 from nightwell.wells.analysis import Method
-from nightwell.wells.profiles import load_profiles
 from tasks.artifacts import publish_picture
 from tasks.wells import analyse, build_cubes, commit_analysis, draw_depth_log, export_las
 
@@ -56,7 +55,7 @@ def reanalyse_volume(volume: str, version: str = "latest", path: str = SCANS_PAT
     """
     settings = load_settings()
     results = settings.results_location()
-    method = Method.default(profiles=load_profiles(settings.wells.profiles))
+    method = Method.with_own(settings.wells.profiles)
     with scans_of_version(store_location(settings), volume, version, path=path) as found:
         well = str(found.scans.attrs["well"])
         folder = Path(out) if out else Path(results) / "products" / well / found.version.version_id

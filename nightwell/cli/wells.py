@@ -5,6 +5,8 @@ The scientific stack is imported inside the commands: a backup must not wait two
 
 from __future__ import annotations
 
+import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,7 @@ import typer
 
 from nightwell.cli.common import AsJson, command, print_json, print_rows, say, settings
 from nightwell.errors import InputError
+from nightwell.whole_file import written_whole
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -70,7 +73,6 @@ def analyse(
     from nightwell.wells.analysis import Method, analyse_well
     from nightwell.wells.archive import ResultsArchive
     from nightwell.wells.container import open_scans
-    from nightwell.wells.profiles import load_profiles
 
     chosen = settings()
     if (scans is None) == (volume is None):
@@ -81,7 +83,7 @@ def analyse(
             cause="one of the two says where the scans are",
             next_step="give the folder, or --volume and --version",
         )
-    method = Method.default(profiles=load_profiles(chosen.wells.profiles))
+    method = Method.with_own(chosen.wells.profiles)
     if volume is not None:
         with scans_of_version(store_location(chosen), volume, version, path=path) as found:
             result = analyse_well(found.scans, inputs=found.inputs, method=method)
@@ -145,6 +147,69 @@ def export_las(
 
     write_las(_archive(name).open(analysis), target)
     _wrote(target, as_json=as_json)
+
+
+class ReportFormat(StrEnum):
+    """How a report is written."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+@well.command("report")
+@command
+def report(
+    name: Annotated[str | None, typer.Argument(help="Name of the well; or give --gas-log.")] = None,
+    *,
+    gas_log: Annotated[
+        Path | None, typer.Option(help="Read this gas log (CSV or LAS) itself; nothing is kept.")
+    ] = None,
+    analysis: Analysis = "latest",
+    top: Annotated[float | None, typer.Option(help="Upper depth, m.")] = None,
+    bottom: Annotated[float | None, typer.Option(help="Lower depth, m.")] = None,
+    form: Annotated[ReportFormat, typer.Option("--format", help="How to write it.")] = ReportFormat.TEXT,
+    target: Annotated[Path | None, typer.Option("--output", help="File to write; by default it is printed.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a well shows: every statement with the curves, numbers and thresholds that it rests on."""
+    from nightwell.report.findings import report_document, report_markdown, report_text
+
+    result = _read_result(name, gas_log, analysis)
+    if as_json or (form is ReportFormat.JSON and target is None):
+        print_json(report_document(result, top_m=top, bottom_m=bottom))
+        return
+    if form is ReportFormat.JSON:
+        text = json.dumps(report_document(result, top_m=top, bottom_m=bottom), indent=1) + "\n"
+    else:
+        write = report_markdown if form is ReportFormat.MARKDOWN else report_text
+        text = write(result, top_m=top, bottom_m=bottom)
+    if target is None:
+        say(text.rstrip("\n"))
+        return
+    with written_whole(target) as whole:
+        whole.write_text(text, encoding="utf-8")
+    _wrote(target, as_json=False)
+
+
+def _read_result(name: str | None, gas_log: Path | None, analysis: str) -> DataTree:
+    if (name is None) == (gas_log is None):
+        raise InputError(
+            "well report",
+            expected="the name of a well, or --gas-log",
+            found="neither" if name is None else "both",
+            cause="one of the two says what to read",
+            next_step="give the name of a well that was analysed, or --gas-log and a file",
+        )
+    if gas_log is not None:
+        from nightwell.wells.analysis import Method
+        from nightwell.wells.gas_log import import_gas_log
+        from nightwell.wells.read_log import read_gas_log
+
+        method = Method.with_own(settings().wells.profiles)
+        return read_gas_log(import_gas_log(gas_log), method.profiles, method.classifications, method.rules)
+    assert name is not None, "checked above"
+    return _archive(name).open(analysis)
 
 
 def _archive(name: str) -> ResultsArchive:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from dask.base import compute
 from numpy.typing import NDArray
 
 import nightwell
+from nightwell.wells.across import StreamCurves, across_dataset, carry, names_across, take
 from nightwell.wells.contract import Origin, validate_cube
 from nightwell.wells.cube import CubeSettings, build_cube
 from nightwell.wells.deconvolve import (
@@ -23,10 +25,13 @@ from nightwell.wells.deconvolve import (
     make_deconvolver,
     tasks_by_blocks,
 )
+from nightwell.wells.findings import findings_dataset
 from nightwell.wells.indicators import Curve, Curves, indicator_dataset, intensity_names
 from nightwell.wells.interpret import Classification, interpretation_dataset, load_classifications
 from nightwell.wells.nnls import DETECTION_SIGMAS, Solution
 from nightwell.wells.profiles import Inputs, Profile, load_profiles
+from nightwell.wells.read_well import read_well
+from nightwell.wells.rules import Rules, load_rules
 from nightwell.wells.species import SpeciesLibrary
 from nightwell.wells.species_file import load_library
 from nightwell.wells.streams import Stream
@@ -48,7 +53,7 @@ class Method:
 
     Parameters
     ----------
-    library, profiles, classifications
+    library, profiles, classifications, rules
         What to look for and how to read it; ``None`` for what ships.
     cube, deconvolution
         Settings.
@@ -59,6 +64,7 @@ class Method:
     classifications: tuple[Classification, ...]
     cube: CubeSettings
     deconvolution: Deconvolution
+    rules: Rules
 
     @classmethod
     def default(
@@ -69,6 +75,7 @@ class Method:
         *,
         cube: CubeSettings | None = None,
         deconvolution: Deconvolution | None = None,
+        rules: Rules | None = None,
     ) -> Method:
         """Return a method with what ships for everything not given."""
         return cls(
@@ -77,6 +84,16 @@ class Method:
             load_classifications() if classifications is None else tuple(classifications),
             cube or CubeSettings(),
             deconvolution or Deconvolution(),
+            rules or load_rules(),
+        )
+
+    @classmethod
+    def with_own(cls, directory: Path | str | None) -> Method:
+        """Return what ships with the profiles, classifications and rules of a directory of one's own (InputError)."""
+        return cls.default(
+            profiles=load_profiles(directory),
+            classifications=load_classifications(directory),
+            rules=load_rules(directory),
         )
 
     def as_attributes(self) -> dict[str, object]:
@@ -87,7 +104,9 @@ class Method:
             "profiles": [profile.identity for profile in self.profiles],
             "profiles_version": _digest(repr(profile) for profile in self.profiles),
             "classifications": [one.identity for one in self.classifications],
-            "classifications_version": _digest(repr(one) for one in self.classifications),
+            "rules": [rule.identity for rule in self.rules],
+            # Rules are thresholds as classes are: one version speaks for how indicators were read.
+            "classifications_version": _digest(repr(one) for one in (*self.classifications, *self.rules)),
             "cube_settings": repr(self.cube),
             "deconvolution_settings": self.deconvolution.version,
         }
@@ -122,9 +141,11 @@ def analyse_well(
     -------
     xarray.DataTree
         Per stream the groups ``species`` (as :func:`~nightwell.wells.deconvolve.deconvolve`), ``indicators`` (as
-        :func:`~nightwell.wells.indicators.indicator_dataset`) and ``interpretation``; ``/drilling`` with the rate of
-        penetration against depth where it is known. Attributes of the root: well, provenance, whether anything is
-        simulated, and the versions of inputs, library, profiles and software.
+        :func:`~nightwell.wells.indicators.indicator_dataset`) and ``interpretation``; ``/across`` with ``indicators``
+        and ``interpretation`` across streams (as :func:`~nightwell.wells.across.across_dataset`); ``/findings`` (as
+        :func:`~nightwell.wells.findings.findings_dataset`); ``/drilling`` with the rate of penetration against depth
+        where it is known. Attributes of the root: well, provenance, whether anything is simulated, and the versions
+        of inputs, library, profiles and software.
 
     Raises
     ------
@@ -164,9 +185,15 @@ def analyse_cube(
     attributes = origin.as_attributes("analysis") | method.as_attributes()
     attributes |= {"contract_version": ANALYSIS_VERSION, "inputs": dict(inputs)}
     groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=attributes)}
+    shared: dict[Stream, StreamCurves] = {}
     for stream, blocks in results.items():
-        groups |= _groups(stream, blocks, cube[stream].to_dataset(), bound[stream], method)
-    return xr.DataTree.from_dict(groups)
+        species, shared[stream] = take(end_to_end(block for block, _ in blocks))
+        indicators = end_to_end(block for _, block in blocks)
+        groups |= _groups(stream, species, indicators, cube[stream].to_dataset(), bound[stream], method)
+    groups |= _across_groups(shared, method)
+    result = xr.DataTree.from_dict(groups)
+    result["findings"] = xr.DataTree(findings_dataset(read_well(result, method.rules)))
+    return result
 
 
 def digest_of_scans(scans: xr.DataTree) -> str:
@@ -200,7 +227,9 @@ class _StreamAnalysis:
             Inputs.SPECIES: _species_curves(self.deconvolver, species["flag"].to_numpy(), found),
             Inputs.INTENSITY: _intensity_curves(block, self.deconvolver.mz, profiles),
         }
-        return species, indicator_dataset(profiles, inputs, block["depth"].to_numpy())
+        of_one = [profile for profile in profiles if profile.align is None]
+        shared = carry(species, names_across(profiles, self.stream), *inputs.values())
+        return shared, indicator_dataset(of_one, inputs, block["depth"].to_numpy())
 
 
 def _species_curves(deconvolver: Deconvolver, flag: NDArray[np.uint8], found: Solution) -> Curves:
@@ -240,13 +269,12 @@ def _run(
 
 def _groups(
     stream: Stream,
-    blocks: list[tuple[xr.Dataset, xr.Dataset]],
+    species: xr.Dataset,
+    indicators: xr.Dataset,
     cube: xr.Dataset,
     bound: Deconvolver,
     method: Method,
 ) -> dict[str, xr.Dataset]:
-    species = end_to_end(block for block, _ in blocks)
-    indicators = end_to_end(block for _, block in blocks)
     for name in ("scan_count", "depth_error"):
         species[name] = ("depth", cube[name].to_numpy(), dict(cube[name].attrs))
     species["cube_flag"] = ("depth", cube["flag"].to_numpy(), dict(cube["flag"].attrs))
@@ -257,6 +285,15 @@ def _groups(
         f"/{stream}/species": species.drop_attrs(deep=False),
         f"/{stream}/indicators": indicators,
         f"/{stream}/interpretation": interpretation_dataset(method.classifications, indicators, stream),
+    }
+
+
+def _across_groups(shared: Mapping[Stream, StreamCurves], method: Method) -> dict[str, xr.Dataset]:
+    indicators = across_dataset(method.profiles, shared)
+    return {
+        "/across": xr.Dataset(attrs={"streams": [str(stream) for stream in shared]}),
+        "/across/indicators": indicators,
+        "/across/interpretation": interpretation_dataset(method.classifications, indicators, None),
     }
 
 

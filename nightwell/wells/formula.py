@@ -1,8 +1,9 @@
 """A small language for indicators: arithmetic over named curves, with sigma, detection and missing values carried.
 
 ``+ - * /``, numbers, names, parentheses, and ``total(a, b, ...)``: the sum of those of its inputs that were measured.
-Comparisons joined by ``and``, ``or``, ``not`` make conditions. The text is parsed by Python's own parser and only
-these nodes are accepted; it is never evaluated as Python.
+Comparisons joined by ``and``, ``or``, ``not`` make conditions. ``trap_gas.methane`` is the methane of one stream, for
+indicators across streams. The text is parsed by Python's own parser and only these nodes are accepted; it is never
+evaluated as Python.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightwell.errors import InputError
+from nightwell.wells.streams import Stream
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -74,6 +76,12 @@ class Formula:
         calls = (node for node in ast.walk(self.tree) if isinstance(node, ast.Call))
         return tuple(tuple(_names(call)) for call in calls)
 
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Streams that names with a dot ask for, in order of appearance; none for a formula of any one stream."""
+        parts = (split_name(name)[0] for name in self.names)
+        return tuple(dict.fromkeys(stream for stream in parts if stream is not None))
+
     def evaluate(self, inputs: Mapping[str, Quantity]) -> Quantity:
         """Evaluate the formula for many depths at once.
 
@@ -101,6 +109,12 @@ class Condition:
         """Tell where the condition holds; never where an input is missing (NaN compares false)."""
         known = np.logical_and.reduce([np.isfinite(inputs[name]) for name in self.names])
         return np.asarray(_holds(self.tree, inputs) & known)
+
+
+def split_name(name: str) -> tuple[Stream | None, str]:
+    """Split ``trap_gas.methane`` into its stream and its species; a name without a dot has no stream."""
+    stream, dot, species = name.partition(".")
+    return (Stream(stream), species) if dot else (None, name)
 
 
 def parse_formula(text: str, *, subject: str) -> Formula:
@@ -150,9 +164,14 @@ def _check_formula(node: ast.expr, text: str, subject: str) -> None:
             pass
         case ast.Name():
             pass
+        case ast.Attribute(value=ast.Name(id=stream)):
+            if stream not in tuple(Stream):
+                raise _refuse(subject, f"one of {', '.join(Stream)} before the dot", repr(ast.unparse(node)))
         case ast.Call(func=ast.Name(id="total"), args=[_, *_] as names, keywords=[]):
-            if not all(isinstance(name, ast.Name) for name in names):
-                raise _refuse(subject, "names only inside total(...)", repr(ast.unparse(node)))
+            for name in names:
+                if not isinstance(name, ast.Name | ast.Attribute):
+                    raise _refuse(subject, "names only inside total(...)", repr(ast.unparse(node)))
+                _check_formula(name, text, subject)
         case _:
             raise _refuse(subject, "+ - * / ( ), numbers, names and total(a, b, ...)", repr(ast.unparse(node)))
 
@@ -177,8 +196,9 @@ def _names(node: ast.AST, *, inside_total: bool = True) -> Iterator[str]:
             for argument in node.args:
                 yield from _names(argument)
         return
-    if isinstance(node, ast.Name):
-        yield node.id
+    if isinstance(node, ast.Name | ast.Attribute):
+        yield ast.unparse(node)
+        return
     for child in ast.iter_child_nodes(node):
         yield from _names(child, inside_total=inside_total)
 
@@ -187,12 +207,12 @@ def _evaluate(node: ast.expr, inputs: Mapping[str, Quantity]) -> Quantity:
     match node:
         case ast.Constant(value=value):
             return Quantity(np.array([float(value)]), detected=np.zeros(1, dtype=bool))  # type: ignore[arg-type]  # checked when parsed
-        case ast.Name(id=name):
-            return inputs[name]
+        case ast.Name() | ast.Attribute():
+            return inputs[ast.unparse(node)]
         case ast.UnaryOp(operand=operand):
             return _scaled(_evaluate(operand, inputs), np.array([-1.0]))
         case ast.Call(args=names):
-            return _total([inputs[name.id] for name in names if isinstance(name, ast.Name) and name.id in inputs])
+            return _total([inputs[name] for name in map(ast.unparse, names) if name in inputs])
         case ast.BinOp(left=left, op=op, right=right):
             return _operated(_evaluate(left, inputs), op, _evaluate(right, inputs))
         case _:

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nightwell.wells.deconvolve import DECISION_SIGMAS, flag_attributes
-from nightwell.wells.formula import Quantity
+from nightwell.wells.formula import Quantity, split_name
 from nightwell.wells.profiles import Inputs, Profile, mz_of
 
 Floats = NDArray[np.float64]
@@ -25,6 +25,8 @@ class IndicatorFlag(IntFlag):
     MISSING_INPUT = 2  # an input was not measured: the value is NaN
     BELOW_DETECTION = 4  # no input of the numerator was detected, or the value is within 1.645 sigma of zero
     SATURATED = 8  # an input stood on saturated peaks
+    NO_PARTNER = 16  # across streams: another stream has nothing within the tolerance; the value is NaN
+    OTHER_DEPTH = 32  # across streams: a depth of other indicators, not of this one's own; the value is NaN
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +163,13 @@ def indicator_dataset(profiles: Iterable[Profile], inputs: Mapping[Inputs, Curve
     chosen = [one for one in candidates if one.inputs in inputs and applicable(one, inputs[one.inputs].curves)]
     results = [evaluate(profile, inputs[profile.inputs]) for profile in chosen]
     left_out = [profile.identity for profile in candidates if profile not in chosen]
-    return _dataset(chosen, results, depth, left_out)
+    return indicators_as_dataset(chosen, results, depth, left_out)
 
 
 def intensity_names(profiles: Iterable[Profile]) -> dict[str, int]:
-    """Return the m/z that profiles on ion currents ask for, by the names they use."""
-    names = (name for profile in profiles if profile.inputs is Inputs.INTENSITY for name in profile.formula.names)
+    """Return the m/z that profiles on ion currents ask for, by the names they use (without a stream's)."""
+    asked = (name for profile in profiles if profile.inputs is Inputs.INTENSITY for name in profile.formula.names)
+    names = (split_name(name)[1] for name in asked)
     return {name: mz for name in names if (mz := mz_of(name)) is not None}
 
 
@@ -187,7 +190,10 @@ def _sigma(gradient: Mapping[str, Floats], inputs: Curves) -> Floats:
     return np.sqrt(np.maximum(variance, 0.0))
 
 
-def _dataset(chosen: list[Profile], results: list[Indicator], depth: Floats, left_out: list[str]) -> xr.Dataset:
+def indicators_as_dataset(
+    chosen: list[Profile], results: list[Indicator], depth: Floats, left_out: list[str]
+) -> xr.Dataset:
+    """Lay results side by side, as :func:`indicator_dataset` returns them."""
     dims, shape = ("depth", "indicator"), (depth.size, len(results))
     value, sigma = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
     flag = np.zeros(shape, np.uint8)

@@ -49,6 +49,8 @@ class Classification:
         Streams it is meant for.
     classes
         In order of precedence.
+    across
+        True when it reads indicators across streams, instead of those of each stream.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Classification:
     only_where: Condition | None
     streams: tuple[Stream, ...]
     classes: tuple[FluidClass, ...]
+    across: bool = False
 
     @property
     def identity(self) -> str:
@@ -111,6 +114,15 @@ def load_classifications(extra_dir: Path | str | None = None) -> tuple[Classific
         for file in sorted((entry for entry in place.iterdir() if entry.name.endswith(".toml")), key=lambda e: e.name):
             for entry in tomllib.loads(file.read_text(encoding="utf-8")).get("classification", []):
                 one = _classification(entry, f"classification {entry.get('name', '?')!r} in {file}")
+                before = found.get(one.name)
+                if before is not None and one.version <= before.version:
+                    raise InputError(
+                        f"classification {one.name!r} in {file}",
+                        expected=f"field 'version' above {before.version}, or another name",
+                        found=f"version {one.version}",
+                        cause="results name classifications by name and version: one pair means one set of thresholds",
+                        next_step="raise the version in the file",
+                    )
                 found[one.name] = one
     return tuple(found.values())
 
@@ -143,7 +155,7 @@ def classify(classification: Classification, indicators: xr.Dataset) -> NDArray[
 
 
 def interpretation_dataset(
-    classifications: Iterable[Classification], indicators: xr.Dataset, stream: Stream
+    classifications: Iterable[Classification], indicators: xr.Dataset, stream: Stream | None
 ) -> xr.Dataset:
     """Classify every depth of a stream.
 
@@ -154,7 +166,7 @@ def interpretation_dataset(
     indicators
         Of this stream.
     stream
-        The stream.
+        The stream; ``None`` for indicators across streams.
 
     Returns
     -------
@@ -164,7 +176,8 @@ def interpretation_dataset(
     known = set(indicators["indicator"].to_numpy().tolist())
     variables = {}
     for one in classifications:
-        if stream not in one.streams or not known.issuperset(one.inputs):
+        meant = one.across if stream is None else stream in one.streams and not one.across
+        if not meant or not known.issuperset(one.inputs):
             continue
         holds = classify(one, indicators)
         bits = (holds << np.arange(len(one.classes))).sum(axis=1).astype(np.uint16)
@@ -211,6 +224,19 @@ def find_intervals(
     return tuple(_interval(interpretation, indicators, depth, start, stop) for start, stop, code in runs if code)
 
 
+def read_interval(interpretation: xr.Dataset, indicators: xr.Dataset, top_m: float, bottom_m: float) -> Interval | None:
+    """Read one interval: of each classification the classes that hold in most of its depths; ``None`` without any."""
+    depth = interpretation["depth"].to_numpy()
+    start, stop = int(np.searchsorted(depth, top_m)), int(np.searchsorted(depth, bottom_m, side="right"))
+    return _interval(interpretation, indicators, depth, start, stop) if stop > start else None
+
+
+def classes_held(variable: xr.DataArray, start: int, stop: int) -> list[int]:
+    """Return which classes of one classification hold in more than half of the depths of some rows."""
+    bits = variable.to_numpy()[start:stop]
+    return [k for k, mask in enumerate(variable.attrs["flag_masks"]) if np.mean((bits & mask) != 0) > 0.5]  # noqa: PLR2004 - a majority
+
+
 def _majority(codes: NDArray[np.uint16], depth: Floats, thickness_m: float) -> NDArray[np.uint16]:
     """Return the most frequent code among the neighbours of each depth, within ``thickness_m``."""
     spacing = float(np.median(np.diff(depth))) if depth.size > 1 else thickness_m
@@ -244,9 +270,7 @@ def _interval(interpretation: xr.Dataset, indicators: xr.Dataset, depth: Floats,
     readings: dict[str, str] = {}
     rests_on: dict[str, None] = {}
     for variable in interpretation.data_vars.values():
-        bits = variable.to_numpy()[start:stop]
-        shares = np.array([np.mean((bits & mask) != 0) for mask in variable.attrs["flag_masks"]])
-        said = [reading for reading, share in zip(variable.attrs["readings"], shares, strict=True) if share > 0.5]  # noqa: PLR2004 - a majority
+        said = [variable.attrs["readings"][held] for held in classes_held(variable, start, stop)]
         if said:
             readings[str(variable.attrs["long_name"])] = " or ".join(said)
             rests_on |= dict.fromkeys(variable.attrs["rests_on"])
@@ -273,6 +297,7 @@ def _classification(entry: Mapping[str, object], subject: str) -> Classification
             title=str(entry["title"]),
             source=str(entry["source"]),
             exclusive=bool(entry["exclusive"]),
+            across=bool(entry.get("across", False)),
             only_where=None if only_where is None else parse_condition(str(only_where), subject=subject),
             streams=tuple(Stream(str(stream)) for stream in (streams if isinstance(streams, list) else [])),
             classes=tuple(

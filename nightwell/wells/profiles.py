@@ -18,15 +18,18 @@ from pathlib import Path
 import numpy as np
 
 from nightwell.errors import InputError
-from nightwell.wells.formula import Formula, Quantity, parse_formula
+from nightwell.wells.formula import Formula, Quantity, parse_formula, split_name
 from nightwell.wells.streams import Stream
 
 _FIELDS = {
     "name": str, "version": int, "title": str, "formula": str, "units": str, "group": str, "inputs": str,
     "source": str, "control": dict,
 }  # fmt: skip
-_OPTIONAL = {"streams": list, "curve": str, "meaning": str}
+_OPTIONAL = {"streams": list, "curve": str, "meaning": str, "align": dict}
 _CONTROL_TOLERANCE = 1e-6
+
+#: Tables that a file of profiles may hold: indicators, how classes read them, and rules for findings.
+TABLES = frozenset({"indicator", "classification", "rule"})
 
 
 class IndicatorGroup(StrEnum):
@@ -45,6 +48,32 @@ class Inputs(StrEnum):
     INTENSITY = "intensity"  # mz57, mz55, ...: ion currents, blank removed
 
 
+class AlignRule(StrEnum):
+    """How a curve of one stream is read at a depth of another."""
+
+    NEAREST = "nearest"  # the nearest measured depth within the tolerance
+    INTERPOLATED = "interpolated"  # linear between the measured depths above and below, each within the tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How the streams of one indicator are brought to the same depths.
+
+    Parameters
+    ----------
+    onto
+        The stream whose depths the indicator has.
+    rule
+        How the other streams are read there.
+    tolerance_m
+        Farthest that a depth of another stream may be away.
+    """
+
+    onto: Stream
+    rule: AlignRule
+    tolerance_m: float
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One version of one indicator.
@@ -56,7 +85,7 @@ class Profile:
     title, units, meaning
         For people.
     formula
-        Over names of species, or over ``mz<number>``.
+        Over names of species, or over ``mz<number>``; across streams, over ``stream.name``.
     group
         What it speaks of.
     inputs
@@ -64,9 +93,11 @@ class Profile:
     source
         Who proposed it, where.
     streams
-        Streams it is meant for.
+        Streams it is meant for, or made of when it is an indicator across streams.
     curve
         Mnemonic in LAS files.
+    align
+        For indicators across streams, how these meet; ``None`` for all others.
     """
 
     name: str
@@ -80,6 +111,7 @@ class Profile:
     streams: tuple[Stream, ...]
     curve: str
     meaning: str
+    align: Alignment | None = None
 
     @property
     def identity(self) -> str:
@@ -128,10 +160,11 @@ def read_profiles(file: Traversable) -> tuple[Profile, ...]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _refuse(f"file {file}", "TOML", str(error), "a typing error in the file") from error
     entries = document.get("indicator", [])
-    unknown = set(document) - {"indicator", "classification"}
+    unknown = set(document) - TABLES
     if unknown or not isinstance(entries, list):
         found = ", ".join(sorted(unknown)) or "one table"
-        raise _refuse(f"file {file}", "tables [[indicator]]", found, "a typing error")
+        expected = "tables " + ", ".join(f"[[{name}]]" for name in sorted(TABLES))
+        raise _refuse(f"file {file}", expected, found, "a typing error")
     return tuple(_profile(entry, f"indicator {entry.get('name', '?')!r} in {file}") for entry in entries)
 
 
@@ -161,8 +194,9 @@ def _profile(entry: Mapping[str, object], subject: str) -> Profile:
     except ValueError as error:
         words = [*IndicatorGroup, *Inputs, *Stream]
         raise _refuse(subject, f"words among {', '.join(words)}", str(error), "a misspelt word") from error
-    if inputs is Inputs.INTENSITY and not all(mz_of(name) for name in formula.names):
+    if inputs is Inputs.INTENSITY and not all(mz_of(split_name(name)[1]) for name in formula.names):
         raise _refuse(subject, "names like mz57", ", ".join(formula.names), "a species name in an m/z ratio")
+    align = _alignment(entry, formula, subject)
     if not formula.names:
         raise _refuse(subject, "a formula with at least one input", repr(formula.text), "a constant is no indicator")
     profile = Profile(
@@ -174,12 +208,40 @@ def _profile(entry: Mapping[str, object], subject: str) -> Profile:
         group=group,
         inputs=inputs,
         source=str(entry["source"]),
-        streams=streams,
+        streams=formula.streams or streams,
         curve=str(entry.get("curve", entry["name"])).upper(),
         meaning=str(entry.get("meaning", "")),
+        align=align,
     )
     _check_control(profile, entry["control"], subject)
     return profile
+
+
+def _alignment(entry: Mapping[str, object], formula: Formula, subject: str) -> Alignment | None:
+    """Read the table ``align``: there exactly when the formula names streams."""
+    names, streams = formula.names, formula.streams
+    given = entry.get("align")
+    if not streams:
+        if given is not None:
+            raise _refuse(subject, "no field 'align'", repr(given), "no name in the formula says its stream")
+        return None
+    bare = [name for name in names if split_name(name)[0] is None]
+    if bare or len(streams) < 2:  # noqa: PLR2004 - across means two
+        found = ", ".join(bare or names)
+        raise _refuse(subject, "every name with its stream, and two streams or more", found, "a stream was left out")
+    if "streams" in entry:
+        raise _refuse(subject, "no field 'streams'", repr(entry["streams"]), "the formula says which streams it needs")
+    table = given if isinstance(given, dict) else {}
+    tolerance = table.get("tolerance_m")
+    fits = isinstance(tolerance, int | float) and not isinstance(tolerance, bool) and 0.0 < tolerance < math.inf
+    if set(table) != {"onto", "rule", "tolerance_m"} or not fits:
+        expected = "field 'align' with onto, rule and tolerance_m (metres, above zero)"
+        raise _refuse(subject, expected, repr(given), "streams have depths of their own: say how they meet")
+    if table["onto"] not in streams or table["rule"] not in tuple(AlignRule):
+        words = f"onto among {', '.join(streams)} and rule among {', '.join(AlignRule)}"
+        raise _refuse(subject, f"field 'align' with {words}", repr(given), "a misspelt word")
+    assert isinstance(tolerance, int | float), "checked above"
+    return Alignment(Stream(str(table["onto"])), AlignRule(str(table["rule"])), float(tolerance))
 
 
 def mz_of(name: str) -> int | None:
@@ -204,22 +266,34 @@ def _check_fields(entry: Mapping[str, object], subject: str) -> None:
 
 
 def _check_control(profile: Profile, control: object, subject: str) -> None:
-    inputs = control.get("inputs") if isinstance(control, dict) else None
+    inputs = _flat(control.get("inputs")) if isinstance(control, dict) else None
     expected = control.get("value") if isinstance(control, dict) else None
     names = set(profile.formula.names)
-    if not isinstance(inputs, dict) or not isinstance(expected, int | float) or set(inputs) != names:
+    numbers = inputs is not None and all(isinstance(v, int | float) for v in inputs.values())
+    if inputs is None or not numbers or not isinstance(expected, int | float) or set(inputs) != names:
         raise _refuse(
             subject,
             f"a control example with inputs {', '.join(profile.formula.names)} and a value",
             repr(control),
             "the control example was not kept in step with the formula",
         )
-    quantities = {name: Quantity(np.array([float(value)]), {name: np.ones(1)}) for name, value in inputs.items()}
+    quantities = {name: Quantity(np.array([float(str(value))]), {name: np.ones(1)}) for name, value in inputs.items()}
     got = float(profile.formula.evaluate(quantities).value[0])
     if not math.isclose(got, expected, rel_tol=_CONTROL_TOLERANCE):
         raise _refuse(
             subject, f"control example {expected:g}", f"{got:.9g}", "the formula or the control example has a mistake"
         )
+
+
+def _flat(inputs: object) -> dict[str, object] | None:
+    """Return the inputs of a control example by name: TOML reads ``trap_gas.methane = 1`` as a table in a table."""
+    if not isinstance(inputs, dict):
+        return None
+    flat: dict[str, object] = {}
+    for name, value in inputs.items():
+        within = value.items() if isinstance(value, dict) else ()
+        flat |= {f"{name}.{below}": number for below, number in within} or {name: value}
+    return flat
 
 
 def _list(value: object) -> list[object]:

@@ -235,7 +235,7 @@ def _slope(steps: Steps, column: int, chosen: NDArray[np.bool_]) -> tuple[float,
         share = float((weight * x * y).sum()) / power
         residual = np.sqrt(weight) * (y - share * x)
         scatter = max(1.0, _SPREAD_OF_NORMAL * float(np.median(np.abs(residual))))
-        outlier = np.abs(residual) > 6.0 * scatter  # noqa: PLR2004 - far beyond noise, whatever its shape
+        outlier = np.abs(residual) > 6.0 * scatter  # far beyond noise, whatever its shape
         sigma = max(1.0, float((residual[~outlier] ** 2).sum() / freedom) ** 0.5) / power**0.5
         if not outlier.any():
             break

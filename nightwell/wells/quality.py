@@ -85,16 +85,27 @@ class IntervalNumbers:
         baseline_a: Floats,
         gain: Floats,
         saturated: NDArray[np.bool_],
-        negative: NDArray[np.bool_],
         carried: NDArray[np.bool_],
     ) -> None:
         """Count a block of scans: float64 (scan) seconds since the first, baseline, gain; bool (scan, mz) the rest."""
-        at = np.clip((time_s // INTERVAL_S).astype(np.intp), 0, self.size - 1)
+        at = self._place(time_s)
         self.scans += np.bincount(at, minlength=self.size)
         self.baseline_sum += np.bincount(at, weights=baseline_a, minlength=self.size)
         self.gain_sum += np.bincount(at, weights=gain, minlength=self.size)
-        for total, seen in ((self.saturated, saturated), (self.negative, negative), (self.carried, carried)):
-            np.add.at(total, at[seen.any(axis=1)], seen[seen.any(axis=1)])
+        self._count(self.saturated, at, saturated)
+        self._count(self.carried, at, carried)
+
+    def add_negative(self, time_s: Floats, negative: NDArray[np.bool_]) -> None:
+        """Count samples, bool (scan, mz), whose current is far below zero once the blank is gone."""
+        self._count(self.negative, self._place(time_s), negative)
+
+    def _place(self, time_s: Floats) -> NDArray[np.intp]:
+        return np.clip((time_s // INTERVAL_S).astype(np.intp), 0, self.size - 1)
+
+    @staticmethod
+    def _count(total: Floats, at: NDArray[np.intp], seen: NDArray[np.bool_]) -> None:
+        rows, columns = np.nonzero(seen)
+        np.add.at(total, (at[rows], columns), 1.0)
 
 
 def qc_dataset(
@@ -174,7 +185,8 @@ def qc_dataset(
 
 
 def _named(meaning: str, unit: str = "") -> dict[str, object]:
-    return {"long_name": meaning} | ({"units": unit} if unit else {})
+    attributes: dict[str, object] = {"long_name": meaning}
+    return attributes | ({"units": unit} if unit else {})
 
 
 def _no_standards() -> StandardNumbers:

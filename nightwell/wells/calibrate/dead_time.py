@@ -102,9 +102,7 @@ def fit_dead_time(pairs: dict[tuple[int, int], tuple[Floats, Floats, Floats, Flo
 def _fit_pair(big: Floats, small: Floats, big_variance: Floats, small_variance: Floats) -> tuple[float, float] | None:
     """Return loss and sigma from one pair; ``None`` without range."""
     known = np.isfinite(big) & np.isfinite(small) & (small > 5.0 * np.sqrt(small_variance))
-    big, small, big_variance, small_variance = (
-        array[known] for array in (big, small, big_variance, small_variance)
-    )
+    big, small, big_variance, small_variance = (array[known] for array in (big, small, big_variance, small_variance))
     if big.size < 4 or big.max() < _LEAST_RANGE * big.min():  # noqa: PLR2004 - two unknowns want some redundancy
         return None
     ratio, loss = float(np.median(big / small)), 0.0

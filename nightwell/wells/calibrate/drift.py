@@ -98,7 +98,9 @@ def fit_drift(time_s: Floats, mz: Floats, signal: Floats, variance: Floats) -> D
     lever = np.log(mz[strong] / _REFERENCE_MZ)
     design = np.stack([np.ones(lever.size), lever], axis=1)
     found = []
-    for y, noise in zip(np.log(signal[:, strong] / mean[strong]), variance[:, strong] / signal[:, strong] ** 2, strict=True):
+    for y, noise in zip(
+        np.log(signal[:, strong] / mean[strong]), variance[:, strong] / signal[:, strong] ** 2, strict=True
+    ):
         weight = 1.0 / noise
         covariance = np.linalg.inv(design.T @ (design * weight[:, None]))
         fitted = covariance @ (design.T @ (weight * y))

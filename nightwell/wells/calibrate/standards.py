@@ -88,9 +88,7 @@ _AIR_PPM = {"nitrogen": 780_840.0, "oxygen": 209_460.0, "argon": 9_340.0, "carbo
 
 def air_standard(stream: Stream) -> Standard:
     """Return the blank of a stream as a standard: air, with 0.5 % for what moisture takes of it."""
-    gases = tuple(
-        StandardGas(species=name, ppm=ppm, sigma_ppm=0.005 * (ppm or 0.0)) for name, ppm in _AIR_PPM.items()
-    )
+    gases = tuple(StandardGas(species=name, ppm=ppm, sigma_ppm=0.005 * (ppm or 0.0)) for name, ppm in _AIR_PPM.items())
     return Standard(name="air of the blanks", stream=stream, kind=ScanKind.BLANK, balance=Balance.NONE, gas=gases)
 
 

@@ -57,7 +57,7 @@ TRUTH = (
     ),
 )
 
-FLAGS = ("no_scans", "no_blank", "saturated", "no_circulation", "off_bottom")
+FLAGS = ("no_scans", "no_blank", "saturated", "no_circulation", "off_bottom", "carry_over", "hot_blank")
 
 CUBE = (
     Variable("intensity", ("depth", "mz"), "float32", "A", "mean ion current, blank removed; NaN where not measured"),

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from nightwell.wells.baseline import OFF_MASS, off_mass_columns, remove_baseline
+from nightwell.wells.baseline import OFF_MASS, off_mass_columns
 from nightwell.wells.blank import BlankSeries, blank_series
-from nightwell.wells.contract import Origin
+from nightwell.wells.calibrate.calibration import Calibration
+from nightwell.wells.clean_scans import Cleaned, clean_scans, noise_of_scans
 from nightwell.wells.depth_bins import DepthBins, bin_of
 from nightwell.wells.instrument import Instrument
-from nightwell.wells.lag import Registration
-from nightwell.wells.scan_noise import ScanNoise, noise_of_instrument, noise_of_scatter
+from nightwell.wells.raw_scans import RawScans, samples_of
+from nightwell.wells.scan_noise import ScanNoise
 from nightwell.wells.streams import ScanKind, Stream
 
 Floats = NDArray[np.float64]
@@ -40,6 +39,8 @@ class CubeSettings:
         Streams that breathe air; in an evacuated chamber there is no standard.
     block_rows
         Scans handled at a time.
+    calibration
+        Dead time, carry-over and drift to correct; ``None`` corrects none of them.
     """
 
     step_m: float = 0.5
@@ -48,26 +49,7 @@ class CubeSettings:
     internal_standard_mz: int | None = 40
     internal_standard_streams: tuple[Stream, ...] = (Stream.TRAP_GAS, Stream.MUD_FLUID)
     block_rows: int = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class RawScans:
-    """Raw scans with what is known of each of them before its spectrum is read."""
-
-    dataset: xr.Dataset
-    mz: Floats
-    time_s: Floats
-    stream: NDArray[np.int8]
-    kind: NDArray[np.int8]
-    registration: Registration
-    full_scale_a: float
-
-    def blocks(self, rows: int) -> Iterator[tuple[slice, Floats]]:
-        """Yield consecutive scans as float64 (scan, mz)."""
-        for start in range(0, self.time_s.size, rows):
-            block = slice(start, start + rows)
-            intensity = self.dataset["intensity"].isel(scan=block).to_numpy().astype(np.float64)
-            yield block, intensity
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,67 +70,42 @@ class Corrections:
     gain: Floats
     gain_variance: Floats
     steadied: frozenset[Stream]  # streams whose scans were scaled by the internal standard
+    calibration: Calibration | None
     blanks: dict[Stream, BlankSeries]
     backgrounds: Backgrounds | None
-
-
-def raw_scans(tree: xr.DataTree, registration: Registration, origin: Origin) -> RawScans:
-    """Read the coordinates of raw scans; spectra are read later, block by block."""
-    dataset = tree["scans"].to_dataset()
-    time = dataset["time"].to_numpy()
-    return RawScans(
-        dataset=dataset,
-        mz=dataset["mz"].to_numpy(),
-        time_s=(time - time[:1]).astype("timedelta64[ns]").astype(np.int64) / 1e9,
-        stream=dataset["stream"].to_numpy(),
-        kind=dataset["kind"].to_numpy(),
-        registration=registration,
-        full_scale_a=origin.instrument.full_scale_a or np.inf,
-    )
-
-
-def samples_of(scans: RawScans, stream: Stream) -> NDArray[np.bool_]:
-    """Tell which scans are samples of a stream at a known depth, and carry news of it."""
-    found = scans.registration
-    wanted = (scans.stream == stream.code) & (scans.kind == ScanKind.SAMPLE.code) & ~np.isnan(found.depth_m)
-    chosen: NDArray[np.bool_] = wanted & ~found.no_circulation & ~found.off_bottom
-    return chosen
 
 
 def learn(scans: RawScans, settings: CubeSettings, instrument: Instrument) -> Corrections:
     """Learn in one pass over the scans: blanks, each scan's internal standard, each crushed sample's background."""
     columns = off_mass_columns(scans.mz, settings.off_mass)
     size = scans.time_s.size
-    standard = np.full(size, np.nan)
+    standard, standard_variance = np.full(size, np.nan), np.zeros(size)
     argon = np.flatnonzero(scans.mz == settings.internal_standard_mz)
     blank_rows: list[NDArray[np.intp]] = []
     blank_spectra: list[Floats] = []
-    scatter: list[Floats] = []
-    known = noise_of_instrument(instrument)
-    if known is not None and columns.size:  # the baseline is itself the mean of so many noisy currents
-        known = ScanNoise(known.floor * (1.0 + 1.0 / columns.size), known.rate)
+    blank_variances: list[Floats] = []
+    noise = noise_of_scans(scans, columns, instrument, settings.block_rows)
     backgrounds = _empty_backgrounds(scans) if settings.remove_blank else None
-    for block, intensity in scans.blocks(settings.block_rows):
-        remove_baseline(intensity, columns)
+    for cleaned in clean_scans(scans, columns, noise, settings.calibration, settings.block_rows):
+        block = cleaned.block
         if argon.size:
-            standard[block] = intensity[:, argon[0]]
+            standard[block] = cleaned.current[:, argon[0]]
+            standard_variance[block] = cleaned.variance[:, argon[0]]
         is_blank = scans.kind[block] == ScanKind.BLANK.code
         blank_rows.append(np.flatnonzero(is_blank) + block.start)
-        blank_spectra.append(intensity[is_blank])
-        if known is None and not scatter:
-            scatter.append(intensity)
+        blank_spectra.append(cleaned.current[is_blank])
+        blank_variances.append((cleaned.variance + cleaned.shared)[is_blank])
         if backgrounds is not None:
-            noise = known or noise_of_scatter(scatter[0])
-            _add_background(scans, block, intensity, backgrounds, noise)
-    noise = known or noise_of_scatter(scatter[0])
-    gain, gain_variance, steadied = _gains(scans, standard, noise, settings)
-    rows, spectra = np.concatenate(blank_rows), np.concatenate(blank_spectra)
-    blanks = _blanks(scans, rows, spectra, noise, gain, gain_variance) if settings.remove_blank else {}
-    found = None
+            _add_background(scans, cleaned, backgrounds, settings)
+    gain, gain_variance, steadied = _gains(scans, standard, standard_variance, settings)
+    found = Corrections(columns, noise, gain, gain_variance, steadied, settings.calibration, {}, None)
+    if settings.remove_blank:
+        rows = np.concatenate(blank_rows)
+        found.blanks.update(_blanks(scans, rows, np.concatenate(blank_spectra), np.concatenate(blank_variances), found))
     if backgrounds is not None:
         mean, variance, _ = backgrounds.means()
-        found = Backgrounds(backgrounds.depth_m, mean, variance)
-    return Corrections(columns, noise, gain, gain_variance, steadied, blanks, found)
+        found = replace(found, backgrounds=Backgrounds(backgrounds.depth_m, mean, variance))
+    return found
 
 
 def _empty_backgrounds(scans: RawScans) -> DepthBins | None:
@@ -159,24 +116,24 @@ def _empty_backgrounds(scans: RawScans) -> DepthBins | None:
     return DepthBins.empty(np.unique(scans.registration.depth_m[before]), scans.mz.size)
 
 
-def _add_background(scans: RawScans, block: slice, intensity: Floats, backgrounds: DepthBins, noise: ScanNoise) -> None:
+def _add_background(scans: RawScans, cleaned: Cleaned, backgrounds: DepthBins, settings: CubeSettings) -> None:
+    block = cleaned.block
     chosen = samples_of(scans, Stream.CUTTINGS_BACKGROUND)[block]
     if chosen.any():
         depth = scans.registration.depth_m[block][chosen]
-        picked = intensity[chosen]
-        variance = noise.variance(picked)
-        nothing = np.zeros_like(picked)
-        backgrounds.add(bin_of(depth, backgrounds.depth_m), picked, variance, nothing, np.zeros(depth.size))
+        rows = np.flatnonzero(chosen) + block.start
+        drift = drift_of(scans, rows, settings.calibration, steadied=False)
+        one = np.ones(rows.size)
+        current, variance, shared = scaled(cleaned.rows(chosen), one, np.zeros(rows.size), drift)
+        backgrounds.add(bin_of(depth, backgrounds.depth_m), current, variance, shared, np.zeros(depth.size))
 
 
 def _gains(
-    scans: RawScans, standard: Floats, noise: ScanNoise, settings: CubeSettings
+    scans: RawScans, standard: Floats, standard_variance: Floats, settings: CubeSettings
 ) -> tuple[Floats, Floats, frozenset[Stream]]:
     """Factor that brings each scan's internal standard to that of the stream's blanks, and its relative variance."""
     gain, variance = np.ones(standard.size), np.zeros(standard.size)
     steadied: set[Stream] = set()
-    argon = np.flatnonzero(scans.mz == settings.internal_standard_mz)
-    floor = float(noise.floor) if noise.floor.ndim == 0 else float(noise.floor[argon].sum())
     for stream in settings.internal_standard_streams:
         mine = scans.stream == stream.code
         reference = standard[mine & (scans.kind == ScanKind.BLANK.code)]
@@ -187,17 +144,12 @@ def _gains(
         steadied.add(stream)
         usable = mine & (standard > 0.1 * level)
         gain[usable] = level / standard[usable]
-        variance[usable] = (floor + noise.rate * standard[usable]) / standard[usable] ** 2
+        variance[usable] = standard_variance[usable] / standard[usable] ** 2
     return gain, variance, frozenset(steadied)
 
 
 def _blanks(
-    scans: RawScans,
-    rows: NDArray[np.intp],
-    spectra: Floats,
-    noise: ScanNoise,
-    gain: Floats,
-    gain_variance: Floats,
+    scans: RawScans, rows: NDArray[np.intp], spectra: Floats, variances: Floats, found: Corrections
 ) -> dict[Stream, BlankSeries]:
     series: dict[Stream, BlankSeries] = {}
     for stream in Stream:
@@ -205,14 +157,45 @@ def _blanks(
         if stream is Stream.CUTTINGS_CRUSH or not mine.any():
             continue
         at = rows[mine]
-        spectrum, variance = scaled(spectra[mine], noise, gain[at], gain_variance[at])
+        cleaned = Cleaned.plain(spectra[mine], variances[mine])
+        drift = drift_of(scans, at, found.calibration, steadied=stream in found.steadied)
+        spectrum, variance, shared = scaled(cleaned, found.gain[at], found.gain_variance[at], drift)
         position = np.cumsum(scans.stream == stream.code)[at]
-        series[stream] = blank_series(scans.time_s[at], position, spectrum, variance)
+        series[stream] = blank_series(scans.time_s[at], position, spectrum, variance + shared)
     return series
 
 
-def scaled(current: Floats, noise: ScanNoise, gain: Floats, gain_variance: Floats) -> tuple[Floats, Floats]:
-    """Return currents in the gain of the internal standard, and their variance with that of the gain."""
-    steady = current * gain[:, None]
-    variance = noise.variance(current) * gain[:, None] ** 2 + steady**2 * gain_variance[:, None]
-    return steady, variance
+def drift_of(
+    scans: RawScans, rows: NDArray[np.intp], calibration: Calibration | None, *, steadied: bool
+) -> tuple[Floats, Floats] | None:
+    """Return the drift of scans and its relative variance, float64 (scan, mz); ``None`` when there is none."""
+    if calibration is None:
+        return None
+    drift = calibration.steadied_drift if steadied else calibration.raw_drift
+    return drift.at(scans.start_s + scans.time_s[rows], scans.mz) if drift.time_s else None
+
+
+def scaled(
+    cleaned: Cleaned, gain: Floats, gain_variance: Floats, drift: tuple[Floats, Floats] | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """Return currents in the gain of the internal standard and without drift.
+
+    Parameters
+    ----------
+    cleaned
+        Scans.
+    gain, gain_variance
+        float64 (scan): factor of the internal standard, and its relative variance.
+    drift
+        As :func:`drift_of`.
+
+    Returns
+    -------
+    current, variance, shared
+        float64 (scan, mz): A, A2; ``shared`` are errors that neighbouring scans have in common.
+    """
+    factor = gain[:, None] if drift is None else gain[:, None] / drift[0]
+    steady = cleaned.current * factor
+    variance = cleaned.variance * factor**2 + steady**2 * gain_variance[:, None]
+    shared = cleaned.shared * factor**2
+    return steady, variance, shared if drift is None else shared + steady**2 * drift[1]

@@ -12,19 +12,22 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nightwell.errors import InputError
-from nightwell.wells.baseline import remove_baseline
+from nightwell.wells.clean_scans import Cleaned, clean_scans
 from nightwell.wells.container import make_cube, make_dataset
 from nightwell.wells.contract import CUBE, FLAGS, Origin
-from nightwell.wells.corrections import Corrections, CubeSettings, RawScans, learn, raw_scans, samples_of, scaled
+from nightwell.wells.corrections import Corrections, CubeSettings, drift_of, learn, scaled
 from nightwell.wells.depth_bins import DepthBins, bin_of, regular_bins
 from nightwell.wells.lag import Registration, register_scans
+from nightwell.wells.quality_of_cube import AIR_MZ, QualityCounter
+from nightwell.wells.raw_scans import RawScans, raw_scans, samples_of
 from nightwell.wells.streams import ScanKind, Stream
 
 __all__ = ["CubeSettings", "build_cube"]
 
 Floats = NDArray[np.float64]
 
-_SATURATION = 0.999
+#: A row whose current is so many sigmas below zero, away from air's own peaks, had a blank above its sample.
+_HOT_SIGMAS = 5.0
 
 
 def build_cube(
@@ -44,7 +47,7 @@ def build_cube(
     Returns
     -------
     xarray.DataTree
-        One group per stream that has samples with a depth, as in the contract.
+        One group per stream that has samples with a depth, as in the contract, and the quality numbers in ``/qc``.
 
     Raises
     ------
@@ -64,9 +67,13 @@ def build_cube(
             next_step="import the drilling parameters of the same interval, or scans with sample_depth",
         )
     correction = learn(scans, settings, origin.instrument)
-    _add_up(scans, bins, correction, settings)
+    quality = QualityCounter.start(scans, correction)
+    _add_up(scans, bins, correction, settings, quality)
     streams = {stream: _dataset(stream, bins[stream], scans, correction, settings) for stream in bins}
-    return make_cube(origin, streams, {"step_m": settings.step_m})
+    version = "none" if settings.calibration is None else settings.calibration.version
+    cube = make_cube(origin, streams, {"step_m": settings.step_m, "calibration_version": version})
+    cube["qc"] = xr.DataTree(quality.dataset(scans, correction))
+    return cube
 
 
 def _bins(scans: RawScans, settings: CubeSettings) -> dict[Stream, DepthBins]:
@@ -84,27 +91,45 @@ def _bins(scans: RawScans, settings: CubeSettings) -> dict[Stream, DepthBins]:
     return bins
 
 
-def _add_up(scans: RawScans, bins: dict[Stream, DepthBins], correction: Corrections, settings: CubeSettings) -> None:
+def _add_up(
+    scans: RawScans,
+    bins: dict[Stream, DepthBins],
+    correction: Corrections,
+    settings: CubeSettings,
+    quality: QualityCounter,
+) -> None:
     """Add every sample, corrected, to its bin: the second pass."""
-    for block, intensity in scans.blocks(settings.block_rows):
-        saturated = intensity >= _SATURATION * scans.full_scale_a
-        intensity[saturated] = np.nan
-        remove_baseline(intensity, correction.columns)
+    cleaned_blocks = clean_scans(scans, correction.columns, correction.noise, settings.calibration, settings.block_rows)
+    for cleaned in cleaned_blocks:
+        quality.add(scans, cleaned, correction)
         for stream, stream_bins in bins.items():
-            chosen = np.flatnonzero(samples_of(scans, stream)[block])
-            if chosen.size == 0:
-                continue
-            rows = chosen + block.start
-            at = bin_of(scans.registration.depth_m[rows], stream_bins.depth_m)
-            current, variance = scaled(
-                intensity[chosen], correction.noise, correction.gain[rows], correction.gain_variance[rows]
-            )
-            blank, shared, missing = _blank_for(stream, scans, rows, correction)
-            stream_bins.add(at, current - blank, variance, shared, scans.registration.depth_error_m[rows])
-            stream_bins.mark(at[missing], FLAGS.index("no_blank"))
-            stream_bins.mark(at[saturated[chosen].any(axis=1)], FLAGS.index("saturated"))
+            chosen = np.flatnonzero(samples_of(scans, stream)[cleaned.block])
+            if chosen.size:
+                _add_samples(stream, stream_bins, scans, cleaned, chosen, correction, quality)
     for stream, stream_bins in bins.items():
         _mark_circulation(scans, stream, stream_bins)
+
+
+def _add_samples(
+    stream: Stream,
+    stream_bins: DepthBins,
+    scans: RawScans,
+    cleaned: Cleaned,
+    chosen: NDArray[np.intp],
+    correction: Corrections,
+    quality: QualityCounter,
+) -> None:
+    rows, mine = chosen + cleaned.block.start, cleaned.rows(chosen)
+    at = bin_of(scans.registration.depth_m[rows], stream_bins.depth_m)
+    drift = drift_of(scans, rows, correction.calibration, steadied=stream in correction.steadied)
+    current, variance, common = scaled(mine, correction.gain[rows], correction.gain_variance[rows], drift)
+    blank, shared, missing = _blank_for(stream, scans, rows, correction)
+    quality.add_samples(stream, scans.time_s[rows], current - blank, variance, shared)
+    stream_bins.add(at, current - blank, variance, shared + common, scans.registration.depth_error_m[rows])
+    stream_bins.lose(at, mine.saturated)
+    stream_bins.mark(at[missing], FLAGS.index("no_blank"))
+    stream_bins.mark(at[mine.saturated.any(axis=1)], FLAGS.index("saturated"))
+    stream_bins.mark(at[mine.carried.any(axis=1)], FLAGS.index("carry_over"))
 
 
 def _blank_for(
@@ -141,6 +166,10 @@ def _dataset(
     stream: Stream, bins: DepthBins, scans: RawScans, correction: Corrections, settings: CubeSettings
 ) -> xr.Dataset:
     mean, variance, error = bins.means()
+    if settings.remove_blank:
+        with np.errstate(invalid="ignore"):
+            hot = (mean < -_HOT_SIGMAS * np.sqrt(variance)) & ~np.isin(scans.mz, AIR_MZ)
+        bins.mark(np.flatnonzero(hot.any(axis=1)), FLAGS.index("hot_blank"))
     values = {
         "intensity": mean,
         "variance": variance,

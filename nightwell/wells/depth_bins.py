@@ -72,6 +72,14 @@ class DepthBins:
         """Set a flag's bit in bins."""
         self.flag[bins] |= np.int16(1 << bit)
 
+    def lose(self, bins: NDArray[np.intp], lost: NDArray[np.bool_]) -> None:
+        """Make an m/z of a bin missing for good where a scan of it was above full scale.
+
+        The mean of the scans that were not would be that of the weak ones.
+        """
+        rows, columns = np.nonzero(lost)
+        self.total[bins[rows], columns] = np.nan
+
     def means(self) -> tuple[Floats, Floats, Floats]:
         """Return mean current, variance of the mean, and depth error; NaN where a bin has no value."""
         with np.errstate(invalid="ignore", divide="ignore"):  # empty bins become NaN, which is what they are

@@ -1,0 +1,243 @@
+r"""Carry-over: what the sample before left in the line, learned from steps to a blank and taken out.
+
+After a purge of ``t`` a share ``mu = sum_k a_k exp(-t / tau_k)`` of what stood in the line is still there, so a scan
+shows ``y_i = (1 - mu) * x_i + mu * y_(i-1)``, and ``x_i = (y_i - mu * y_(i-1)) / (1 - mu)``. With the errors of both
+scans and of ``mu``,
+``var x_i = (var y_i + mu**2 var y_(i-1)) / (1 - mu)**2 + ((y_i - y_(i-1)) / (1 - mu)**2)**2 var mu``.
+
+Where a blank follows, ``x_i`` is the blank: the slope of ``y_i`` over ``y_(i-1)`` is ``mu``. It is learned for each m/z
+by itself, so that water (18), acids (60) and aromatics (78, 91), which cling longest, each have their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+Floats = NDArray[np.float64]
+
+#: A correction larger than so many sigmas of the scan is flagged.
+FLAG_SIGMAS = 2.0
+
+#: A share is used when it stands out of its error by so much.
+LEARNED_SIGMAS = 3.0
+
+#: Beyond this share a scan says more of the one before than of itself: it is not corrected but left out.
+MOST_CARRIED = 0.7
+
+_LEAST_STEPS = 4
+_SPREAD_OF_NORMAL = 1.4826
+
+
+@dataclass(frozen=True, slots=True)
+class CarryOver:
+    """Memory of the line for each m/z.
+
+    Parameters
+    ----------
+    mz
+        m/z that have one; increasing. Any other m/z has none that could be seen.
+    amplitude, tau_s
+        ``a_k`` and ``tau_k`` for each m/z and term.
+    sigma
+        Relative one-sigma of ``mu`` for each m/z.
+    """
+
+    mz: tuple[int, ...] = ()
+    amplitude: tuple[tuple[float, ...], ...] = ()
+    tau_s: tuple[tuple[float, ...], ...] = ()
+    sigma: tuple[float, ...] = ()
+
+    def shares(self, mz: Floats, purge_s: Floats) -> tuple[Floats, Floats]:
+        """Return ``mu`` and its one-sigma: float64 (scan, mz); 0 where no memory was learned."""
+        share, sigma = np.zeros((purge_s.size, mz.size)), np.zeros((purge_s.size, mz.size))
+        for place, name in enumerate(self.mz):
+            column = np.flatnonzero(mz == name)
+            if column.size:
+                terms = zip(self.amplitude[place], self.tau_s[place], strict=True)
+                mu = sum((a * np.exp(-purge_s / tau) for a, tau in terms), np.zeros(purge_s.size))
+                share[:, column[0]], sigma[:, column[0]] = mu, self.sigma[place] * mu
+        return share, sigma
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """Scans without carry-over: current, variances (own, and from the error of ``mu``) and what to flag."""
+
+    current: Floats
+    variance: Floats
+    shared: Floats
+    flagged: NDArray[np.bool_]
+
+
+def remove_carry_over(
+    current: Floats, variance: Floats, before: Floats, before_variance: Floats, share: Floats, share_sigma: Floats
+) -> Corrected:
+    """Take the memory of the scan before out of each scan.
+
+    Parameters
+    ----------
+    current, variance
+        float64 (scan, mz): measured, baseline removed.
+    before, before_variance
+        float64 (scan, mz): the scan before, as measured; NaN where there is none or it was saturated.
+    share, share_sigma
+        float64 (scan, mz): ``mu`` and its one-sigma.
+
+    Returns
+    -------
+    Corrected
+        ``flagged`` bool (scan, mz): the correction is larger than two sigmas of the scan, or it is needed and the
+        scan before is not known (then nothing is subtracted). Shares above :data:`MOST_CARRIED` give NaN.
+    """
+    left = 1.0 - np.minimum(share, MOST_CARRIED)
+    known = np.isfinite(before)
+    previous = np.where(known, before, current)  # an unknown one: no correction, and flagged below
+    value = np.where(share > MOST_CARRIED, np.nan, (current - share * previous) / left)
+    own = (variance + share**2 * np.where(known, before_variance, 0.0)) / left**2
+    shared = ((current - previous) / left**2 * share_sigma) ** 2
+    with np.errstate(invalid="ignore"):
+        flagged = np.abs(value - current) > FLAG_SIGMAS * np.sqrt(variance)
+    flagged |= (share > 0.0) & ~known & np.isfinite(current)
+    return Corrected(value, own, shared, flagged | (share > MOST_CARRIED))
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Pairs of scans of which the second is a blank.
+
+    Parameters
+    ----------
+    before, after
+        float64 (step, mz): currents above the baseline.
+    after_variance
+        float64 (step, mz).
+    purge_s
+        float64 (step): from scan to scan.
+    group
+        int (step): steps of one group go back to the same clean blank.
+    """
+
+    before: Floats
+    after: Floats
+    after_variance: Floats
+    purge_s: Floats
+    group: NDArray[np.intp]
+
+
+def fit_carry_over(mz: Floats, steps: Steps) -> CarryOver:
+    """Learn the memory of each m/z from steps to a blank.
+
+    Parameters
+    ----------
+    mz
+        float64 (mz).
+    steps
+        At least four for an m/z to be learned.
+
+    Returns
+    -------
+    CarryOver
+        The m/z whose share stands three sigmas above zero. With one purge time only, ``a`` is taken as 1 and
+        ``tau`` follows; with two, both are fitted; with four or more, a second, slower term where it helps.
+    """
+    purges = np.unique(np.round(steps.purge_s, 3))
+    names: list[int] = []
+    amplitudes: list[tuple[float, ...]] = []
+    taus: list[tuple[float, ...]] = []
+    sigmas: list[float] = []
+    for column in range(mz.size):
+        seen = [
+            (purge, *found)
+            for purge in purges
+            if (found := _slope(steps, column, np.isclose(steps.purge_s, purge, atol=1e-3))) is not None
+        ]
+        if not seen:
+            continue
+        time_s, share, sigma = np.array(seen).T
+        weight = 1.0 / sigma**2
+        if (weight * share).sum() < LEARNED_SIGMAS * np.sqrt((weight * (share > 0.0)).sum() or np.inf):
+            continue
+        if share[np.argmax(weight)] <= 0.0:
+            continue
+        amplitude, tau_s = fit_decay(time_s, share, sigma)
+        best = int(np.argmax(np.abs(share) / sigma))
+        names.append(round(float(mz[column])))
+        amplitudes.append(amplitude)
+        taus.append(tau_s)
+        sigmas.append(float(sigma[best] / share[best]))
+    return CarryOver(tuple(names), tuple(amplitudes), tuple(taus), tuple(sigmas))
+
+
+def fit_decay(purge_s: Floats, share: Floats, sigma: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Fit ``a_k`` and ``tau_k`` to shares left after purges; parameters float64 (purge).
+
+    One purge: ``a = 1``. A second term is taken only with four purges or more, and only when it lowers chi2 by more
+    than the two parameters it costs, at 3 sigma.
+    """
+    first = int(np.argmax(share / sigma))
+    tau_s = -purge_s[first] / np.log(np.clip(share[first], 1e-6, 0.999))
+    if purge_s.size == 1:
+        return (1.0,), (float(tau_s),)
+    one = _decay([(min(0.9, 1.5 * float(share.max())), float(tau_s))], purge_s, share, sigma)
+    if purge_s.size >= 4:  # noqa: PLR2004 - two terms have four parameters
+        slow = float(np.max(purge_s))
+        start = [(one[0][0][0], 0.3 * one[0][1][0]), (0.2 * one[0][0][0], slow)]
+        two = _decay(start, purge_s, share, sigma)
+        if one[1] - two[1] > 11.8:  # noqa: PLR2004 - chi2 of two parameters at 3 sigma
+            return two[0]
+    return one[0]
+
+
+def _decay(
+    start: Iterable[tuple[float, float]], purge_s: Floats, share: Floats, sigma: Floats
+) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], float]:
+    """Return amplitudes and times (slowest last), and chi2."""
+    guess = np.array([(np.log(a), np.log(tau)) for a, tau in start]).ravel()
+
+    def misfit(log: Floats) -> Floats:
+        a, tau = np.exp(log[::2]), np.exp(log[1::2])
+        model = (a * np.exp(-purge_s[:, None] / tau)).sum(axis=1)
+        return np.asarray((model - share) / sigma)
+
+    found = least_squares(misfit, guess, x_scale=1.0)
+    a, tau = np.exp(found.x[::2]), np.exp(found.x[1::2])
+    order = np.argsort(tau)
+    terms = (tuple(float(value) for value in a[order]), tuple(float(value) for value in tau[order]))
+    return terms, 2.0 * float(found.cost)
+
+
+def _slope(steps: Steps, column: int, chosen: NDArray[np.bool_]) -> tuple[float, float] | None:
+    """Return ``mu`` and its sigma from the steps of one purge time; ``None`` when they show nothing.
+
+    The clean blank of each group is not known either: it is the mean, and drops out. A step that lies far off the
+    line (a leak, a blank that was none) is left out once.
+    """
+    before, after = steps.before[chosen, column], steps.after[chosen, column]
+    variance, group = steps.after_variance[chosen, column], steps.group[chosen]
+    good = np.isfinite(before) & np.isfinite(after) & (variance > 0.0)
+    for _ in range(2):
+        if good.sum() < _LEAST_STEPS:
+            return None
+        _, at = np.unique(group[good], return_inverse=True)
+        weight = 1.0 / variance[good]
+        total = np.bincount(at, weight)
+        x = before[good] - (np.bincount(at, weight * before[good]) / total)[at]
+        y = after[good] - (np.bincount(at, weight * after[good]) / total)[at]
+        power = float((weight * x * x).sum())
+        freedom = good.sum() - total.size - 1
+        if power <= 0.0 or freedom < 1:
+            return None
+        share = float((weight * x * y).sum()) / power
+        residual = np.sqrt(weight) * (y - share * x)
+        scatter = max(1.0, _SPREAD_OF_NORMAL * float(np.median(np.abs(residual))))
+        outlier = np.abs(residual) > 6.0 * scatter  # far beyond noise, whatever its shape
+        sigma = max(1.0, float((residual[~outlier] ** 2).sum() / freedom) ** 0.5) / power**0.5
+        if not outlier.any():
+            break
+        good[np.flatnonzero(good)[outlier]] = False
+    return share, sigma

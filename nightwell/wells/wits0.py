@@ -94,6 +94,10 @@ class WitsRecord:
         value = self.values.get(item, math.nan)
         return math.nan if isinstance(value, str) else value
 
+    def filled(self) -> tuple[int, ...]:
+        """Return the numbers of the items that are not null."""
+        return tuple(item for item, value in self.values.items() if isinstance(value, str) or not math.isnan(value))
+
     def by_mnemonic(self) -> dict[str, Value]:
         """Return the values of known items by mnemonic."""
         known = wits_items()

@@ -47,6 +47,34 @@ class Annulus:
         """Return the annulus with every volume scaled, as a carbide check tells (washed-out hole: above 1)."""
         return Annulus(self.depth_m, self.volume_m3 * factor)
 
+    def scaled_by_depth(self, depth_m: ArrayLike, factor: ArrayLike) -> Annulus:
+        """Return the annulus with volumes scaled as checks at several depths tell.
+
+        Parameters
+        ----------
+        depth_m, factor
+            Increasing depths of the checks and what each measured, relative to this annulus; linear in between, and
+            constant above the first and below the last.
+
+        Raises
+        ------
+        InputError
+            The checks contradict each other: less mud would stand above a deeper bit.
+        """
+        at = np.asarray(depth_m, dtype=np.float64)
+        knots = np.unique(np.concatenate((self.depth_m, at)))
+        volume = self.volume_above(knots) * np.interp(knots, at, np.asarray(factor, dtype=np.float64))
+        if (np.diff(volume) < 0).any():
+            row = int(np.argmax(np.diff(volume) < 0))
+            raise InputError(
+                "carbide checks",
+                expected="more mud above a deeper bit",
+                found=f"{volume[row]:.1f} m3 above {knots[row]:g} m, {volume[row + 1]:.1f} above {knots[row + 1]:g} m",
+                cause="the time of a check is wrong, or a pump was counted that did not run",
+                next_step="leave that check out",
+            )
+        return Annulus(knots, volume)
+
 
 def annulus_of_sections(
     top_m: ArrayLike, bottom_m: ArrayLike, hole_diameter_m: ArrayLike, pipe_diameter_m: ArrayLike

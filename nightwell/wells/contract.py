@@ -32,6 +32,7 @@ SCANS = (
     Variable("valve", ("scan",), "int8", "", "port of the inlet valve; -1 when unknown"),
     Variable("pressure", ("scan",), "float64", "Pa", "pressure in the analyser; NaN when unknown"),
     Variable("sample_depth", ("scan",), "float64", "m", "depth of a discrete sample; NaN otherwise", required=False),
+    Variable("collected", ("scan",), TIME_DTYPE, "", "when cuttings left the hole; NaT otherwise", required=False),
 )
 
 DRILLING = (
@@ -41,6 +42,13 @@ DRILLING = (
     Variable("flow", ("time",), "float64", "m3/s", "mud flow into the hole"),
     Variable("hole_diameter", ("time",), "float64", "m", "diameter of the hole at the bit"),
     Variable("pipe_diameter", ("time",), "float64", "m", "outer diameter of the drill pipe"),
+    Variable("gas_out", ("time",), "float64", "ppm", "total gas of the mud that comes out", required=False),
+    Variable("gas_in", ("time",), "float64", "ppm", "total gas of the mud that goes in", required=False),
+)
+
+CARBIDE = (
+    Variable("dropped", ("check",), TIME_DTYPE, "", "when the carbide went into the pipe, UTC"),
+    Variable("seen", ("check",), TIME_DTYPE, "", "when its acetylene peaked at the instrument, UTC"),
 )
 
 GEOMETRY = (
@@ -66,6 +74,7 @@ CUBE = (
     Variable("mz", ("mz",), "float64", "1", "mass-to-charge ratio, whole numbers"),
     Variable("scan_count", ("depth",), "int32", "1", "number of scans in the bin"),
     Variable("depth_error", ("depth",), "float64", "m", "one-sigma error of the registered depth"),
+    Variable("recycled_share", ("depth",), "float64", "1", "share of the gas that came round again", required=False),
     Variable("flag", ("depth",), "int16", "", "what to know before using the row", codes=FLAGS, masks=True),
 )
 
@@ -148,8 +157,9 @@ def validate_scans(tree: xr.DataTree) -> None:
         check_increasing(drilling["time"].to_numpy(), subject="variable 'time' of group '/drilling'")
         if "gas_line_delay_s" not in drilling.attrs:
             raise refuse("group '/drilling'", "attribute gas_line_delay_s", "none", "it was not written")
-    if "geometry" in tree.children:
-        check_variables(tree["geometry"].to_dataset(), GEOMETRY, where="group '/geometry'")
+    for name, variables in (("geometry", GEOMETRY), ("carbide", CARBIDE)):
+        if name in tree.children:
+            check_variables(tree[name].to_dataset(), variables, where=f"group '/{name}'")
     if "truth" in tree.children:
         _check_truth(tree)
 

@@ -14,6 +14,28 @@ from nightwell.errors import InputError, NotFoundError
 
 _NULL_TEXTS = {"", "nan", "null", "none", "n/a", "na", "-"}
 _ROWS_SHOWN = 5
+_LEAP_STEPS = 20.0  # a step so many times the usual one, and ...
+_LEAP_S = 3600.0  # ... at least so long, is a leap of the clock or a break
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such file.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFoundError(
+            f"file {path}",
+            expected="a file to import",
+            found="a directory" if path.is_dir() else "no such file",
+            cause="the path is misspelt",
+            next_step="name an existing file",
+        ) from error
 
 
 def read_text(path: Path) -> tuple[str, str]:
@@ -24,16 +46,7 @@ def read_text(path: Path) -> tuple[str, str]:
     NotFoundError
         There is no such file.
     """
-    try:
-        content = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFoundError(
-            f"file {path}",
-            expected="a file to import",
-            found="a directory" if path.is_dir() else "no such file",
-            cause="the path is misspelt",
-            next_step="name an existing file",
-        ) from error
+    content = read_bytes(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -117,6 +130,19 @@ def times_of(column: pd.Series[str], *, subject: str) -> NDArray[np.datetime64]:
             cause="another notation of date and time",
             next_step="write times as 2024-05-17T12:00:00Z",
         ) from error
+
+
+def notes_of_times(time: NDArray[np.datetime64]) -> tuple[str, ...]:
+    """Return a sentence for each leap of a clock: a step far longer than the usual one (at most the first few)."""
+    steps_s = np.diff(time).astype("timedelta64[ns]").astype(np.int64) / 1e9
+    if steps_s.size < 2:  # noqa: PLR2004 - the usual step needs a second one
+        return ()
+    leaps = np.flatnonzero((steps_s > _LEAP_S) & (steps_s > _LEAP_STEPS * np.median(steps_s)))
+    told = [
+        f"the clock leaps {steps_s[at] / 3600:,.1f} h ahead after row {at + 1} ({time[at]})" for at in leaps.tolist()
+    ]
+    more = [f"{len(told) - _ROWS_SHOWN} more leaps of the clock"] if len(told) > _ROWS_SHOWN else []
+    return (*told[:_ROWS_SHOWN], *more)
 
 
 def rows_text(rows: NDArray[np.intp]) -> str:

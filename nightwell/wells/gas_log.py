@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from nightwell.errors import InputError
 from nightwell.wells.channels import ChannelKind, known_channels
 from nightwell.wells.import_report import ColumnReport, ImportReport
-from nightwell.wells.log_file import check_depth, read_log
+from nightwell.wells.log_file import LogFile, check_depth, read_log
+from nightwell.wells.wits0 import WitsUnits
 
 #: Without these three no indicator of petroleum can be computed.
 REQUIRED = ("depth", "methane", "ethane", "propane")
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,15 @@ class GasLog:
     @property
     def species(self) -> tuple[str, ...]:
         """Names of the gases in the log, without ``total_gas``."""
-        return tuple(str(name) for name in self.zeros.data_vars if name != "total_gas")
+        return tuple(
+            str(name)
+            for name in self.zeros.data_vars
+            if name != "total_gas" and known_channels()[str(name)].kind is ChannelKind.GAS
+        )
 
 
-def import_gas_log(path: Path | str, *, well: str | None = None) -> GasLog:
-    """Import a gas log from CSV or LAS.
+def import_gas_log(path: Path | str, *, well: str | None = None, wits_units: WitsUnits | None = None) -> GasLog:
+    """Import a gas log from CSV, LAS or a WITS level 0 stream.
 
     Parameters
     ----------
@@ -55,6 +63,8 @@ def import_gas_log(path: Path | str, *, well: str | None = None) -> GasLog:
         The file. Columns are recognised by the names of ``data/channels.csv``; units stand in the headers.
     well
         Name of the well; by default the file's name.
+    wits_units
+        Units of a WITS stream, which does not say.
 
     Raises
     ------
@@ -65,7 +75,7 @@ def import_gas_log(path: Path | str, *, well: str | None = None) -> GasLog:
         unit or text among numbers.
     """
     path = Path(path)
-    log = read_log(path, REQUIRED)
+    log = read_log(path, REQUIRED, wits_units=wits_units)
     depth = log.channels["depth"]
     check_depth(depth, source=path.name)
     for name in REQUIRED:
@@ -82,8 +92,21 @@ def import_gas_log(path: Path | str, *, well: str | None = None) -> GasLog:
         well=well or path.stem,
         table=xr.Dataset(values, coords={"depth": coordinate}),
         zeros=xr.Dataset(zeros, coords={"depth": coordinate}),
-        report=log.report,
+        report=replace(log.report, notes=(*log.report.notes, *_empty_intervals(depth, log))),
     )
+
+
+def _empty_intervals(depth: NDArray[np.float64], log: LogFile) -> list[str]:
+    """Return a sentence for each interval in which no gas at all was recorded (the first few of many)."""
+    gases = [values for name, values in log.channels.items() if name in log.zeros]
+    empty = np.concatenate(([False], np.isnan(np.stack(gases)).all(axis=0), [False]))
+    starts = np.flatnonzero(empty[1:] & ~empty[:-1])
+    ends = np.flatnonzero(empty[:-1] & ~empty[1:]) - 1
+    told = [
+        f"no gas at all was recorded from {depth[first]:g} to {depth[last]:g} m ({last - first + 1} rows)"
+        for first, last in zip(starts.tolist(), ends.tolist(), strict=True)
+    ]
+    return [*told[:_SHOWN], *([f"{len(told) - _SHOWN} more intervals without any gas"] if len(told) > _SHOWN else [])]
 
 
 def _without_values(path: Path, column: ColumnReport) -> InputError:

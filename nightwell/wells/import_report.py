@@ -70,6 +70,8 @@ class ImportReport:
         Rows of data read.
     columns, unknown
         Recognised columns, and columns left out.
+    notes
+        What else a person should know: gaps, repeated rows, a clock that jumps, assumptions.
     """
 
     source: str
@@ -77,6 +79,7 @@ class ImportReport:
     rows: int
     columns: tuple[ColumnReport, ...]
     unknown: tuple[UnknownColumn, ...]
+    notes: tuple[str, ...] = ()
 
     def column(self, channel: str) -> ColumnReport:
         """Return the report of a channel (KeyError when the file does not carry it)."""
@@ -93,4 +96,9 @@ class ImportReport:
     def lines(self) -> list[str]:
         """Return the report as lines for people."""
         head = f"{self.source}: {self.rows} rows, {len(self.columns)} columns used, {len(self.unknown)} left out"
-        return [head, *(column.line() for column in self.columns), *(column.line() for column in self.unknown)]
+        return [
+            head,
+            *(column.line() for column in self.columns),
+            *(column.line() for column in self.unknown),
+            *self.notes,
+        ]

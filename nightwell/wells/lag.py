@@ -7,7 +7,11 @@ reaches the instrument a line delay later::
 
 With ``P(t)`` the volume pumped so far, ``P(t - delay) = P(t0) + V(t0)``: the right side is a table over the drilling
 series that is inverted by interpolation. Where the bit goes up, the right side falls; only its running maximum is
-kept, for mud that is released below mud released earlier cannot overtake it.
+kept, for mud that is released below mud released earlier cannot overtake it. Mud that passed a bit hanging above the
+bottom belongs to no new rock: it is flagged, whatever depth the bit had.
+
+Cuttings fall back through the mud that lifts them. At a transport ratio ``r`` (their velocity over the mud's) they need
+``V / r`` instead of ``V``.
 """
 
 from __future__ import annotations
@@ -20,16 +24,25 @@ from numpy.typing import NDArray
 
 from nightwell.errors import InputError
 from nightwell.wells.annulus import Annulus, annulus_of
+from nightwell.wells.carbide import pipe_volume_m3, scale_of_checks
+from nightwell.wells.pumped import Pumped, pumped_of
 from nightwell.wells.streams import Stream
 
-#: One-sigma error of the annular volume, relative: washed-out hole and pump efficiency.
+Floats = NDArray[np.float64]
+
+#: One-sigma error of the annular volume, relative, without carbide checks: washed-out hole and pump efficiency.
 VOLUME_ERROR = 0.05
+
+#: One-sigma error of the time that gas needs in the line from the trap [s].
+DELAY_ERROR_S = 5.0
 
 #: Below this flow the mud counts as standing [m3/s].
 MIN_FLOW_M3_S = 1e-4
 
-_STEP_S = 5.0
-_MAX_STEPS = 1_000_000  # 58 days at 5 s; beyond, steps grow and memory does not
+#: A bit this far above the bottom is off it: more than heave, less than a single joint [m].
+OFF_BOTTOM_M = 2.0
+
+_CUTTINGS = (Stream.CUTTINGS_BACKGROUND.code, Stream.CUTTINGS_CRUSH.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +54,22 @@ class Registration:
     depth_m
         float64 (scan); NaN where the scan cannot be placed (before the first mud arrives).
     depth_error_m
-        float64 (scan); one sigma, from the error of the volume; zero for discrete samples.
+        float64 (scan); one sigma, from the errors of the volume and of the line's delay; zero for samples that carry
+        their depth.
     no_circulation
         bool (scan): mud stood still when the gas was trapped, so the scan repeats older gas.
     off_bottom
-        bool (scan): the bit was not drilling when this mud passed it.
+        bool (scan): the bit was not drilling, or hung above the bottom, when this mud passed it.
+    entered
+        datetime64[ns] (scan): when an instrument at the trap saw the mud that went into the pipe to become this scan's;
+        NaT where unknown. ``None`` when no scan is registered by lag.
     """
 
-    depth_m: NDArray[np.float64]
-    depth_error_m: NDArray[np.float64]
+    depth_m: Floats
+    depth_error_m: Floats
     no_circulation: NDArray[np.bool_]
     off_bottom: NDArray[np.bool_]
+    entered: NDArray[np.datetime64] | None = None
 
 
 def register_times(
@@ -79,123 +97,144 @@ def register_times(
     InputError
         The drilling series is too short, or its flow never moves the mud.
     """
-    start = _start(drilling)
-    rows_s = _seconds(drilling["time"].to_numpy(), start)
-    clock_s = _refined(rows_s)
-    flow = np.interp(clock_s, rows_s, np.nan_to_num(drilling["flow"].to_numpy(), nan=0.0))
-    rop = np.interp(clock_s, rows_s, np.nan_to_num(drilling["rop"].to_numpy(), nan=0.0))
-    bit = np.interp(clock_s, rows_s, _filled(rows_s, drilling["bit_depth"].to_numpy()))
-    pumped = np.concatenate(([0.0], np.cumsum(0.5 * (flow[1:] + flow[:-1]) * np.diff(clock_s))))
-    if pumped[-1] <= 0.0:
-        raise _no_flow(float(flow.max(initial=0.0)))
-    above = annulus.volume_above(bit)
+    pumped = pumped_of(drilling)
     delay_s = float(drilling.attrs["gas_line_delay_s"])
-    trapped_s = _seconds(time, start) - delay_s
-    delivered = np.interp(trapped_s, clock_s, pumped, left=np.nan, right=np.nan)
-
-    released_s = _released(delivered, pumped + above, clock_s)
-    early = _released(delivered, pumped + above * (1.0 + volume_error), clock_s)
-    late = _released(delivered, pumped + above * (1.0 - volume_error), clock_s)
-    depth = _at(released_s, clock_s, bit)
-    error = 0.5 * np.abs(_at(late, clock_s, bit) - _at(early, clock_s, bit))
-    return Registration(
-        depth_m=depth,
-        depth_error_m=error,
-        no_circulation=np.interp(trapped_s, clock_s, flow) <= MIN_FLOW_M3_S,
-        off_bottom=_at(released_s, clock_s, rop) <= 0.0,
-    )
+    return _register(pumped, pumped.seconds(time) - delay_s, drilling, annulus, volume_error)
 
 
-def register_scans(
-    tree: xr.DataTree, annulus: Annulus | None = None, *, volume_error: float = VOLUME_ERROR
+def register_cuttings(
+    collected: NDArray[np.datetime64],
+    drilling: xr.Dataset,
+    annulus: Annulus,
+    *,
+    transport_ratio: float = 1.0,
+    volume_error: float = VOLUME_ERROR,
 ) -> Registration:
-    """Register all scans of a well: the gas stream by lag, discrete samples by their own depth.
+    """Register cuttings by the time they were collected at the shakers.
 
     Parameters
     ----------
-    tree
-        Raw scans.
-    annulus
-        Volume above each depth; by default what the raw scans themselves say.
-    volume_error
-        As for :func:`register_times`.
+    collected
+        datetime64[ns], UTC.
+    drilling, annulus, volume_error
+        As for :func:`register_times`; no line delays cuttings.
+    transport_ratio
+        Velocity of the cuttings over that of the mud: 1 without slip (:func:`transport_ratio_of_check` measures it).
 
     Raises
     ------
     InputError
-        A gas stream without drilling series, or a series that never moves the mud.
+        A ratio outside (0, 1], or as :func:`register_times`.
+    """
+    if not 0.0 < transport_ratio <= 1.0:
+        raise InputError(
+            "transport ratio of the cuttings",
+            expected="above 0 and up to 1 (no slip)",
+            found=f"{transport_ratio:g}",
+            cause="the slip was given instead, or the ratio of the times",
+            next_step="give the velocity of the cuttings divided by that of the mud",
+        )
+    pumped = pumped_of(drilling)
+    return _register(pumped, pumped.seconds(collected), drilling, annulus.scaled(1.0 / transport_ratio), volume_error)
+
+
+def transport_ratio_of_check(mud_strokes: float, cuttings_strokes: float) -> float:
+    """Return the transport ratio that a lag check tells: strokes until the mud and until solids (rice) came up."""
+    return mud_strokes / cuttings_strokes
+
+
+def register_scans(
+    tree: xr.DataTree, annulus: Annulus | None = None, *, volume_error: float | None = None
+) -> Registration:
+    """Register all scans of a well: gas by lag, cuttings by when they were collected, the rest by their own depth.
+
+    Parameters
+    ----------
+    tree
+        Raw scans. Carbide checks in ``/carbide`` scale the annulus and say how well it is known; the attribute
+        ``cuttings_transport_ratio`` of ``/drilling`` (1 without it) is that of the cuttings.
+    annulus
+        Volume above each depth, before checks; by default what the raw scans themselves say.
+    volume_error
+        Relative one-sigma; by default that of the carbide checks, or 5 % without them.
+
+    Raises
+    ------
+    InputError
+        A gas stream without drilling series, a series that never moves the mud, or an implausible carbide check.
     """
     scans = tree["scans"].to_dataset()
     size = scans.sizes["scan"]
     depth = scans["sample_depth"].to_numpy().copy() if "sample_depth" in scans else np.full(size, np.nan)
     error = np.where(np.isnan(depth), np.nan, 0.0)
     standing, off_bottom = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
-    lagged = (scans["stream"].to_numpy() == Stream.TRAP_GAS.code) & np.isnan(depth)
-    if lagged.any():
-        if "drilling" not in tree.children:
-            raise _no_drilling(int(lagged.sum()))
-        found = register_times(
-            scans["time"].to_numpy()[lagged],
-            tree["drilling"].to_dataset(),
-            annulus or annulus_of(tree),
-            volume_error=volume_error,
-        )
-        depth[lagged], error[lagged] = found.depth_m, found.depth_error_m
-        standing[lagged], off_bottom[lagged] = found.no_circulation, found.off_bottom
-    return Registration(depth, error, standing, off_bottom)
+    stream = scans["stream"].to_numpy()
+    collected = scans["collected"].to_numpy() if "collected" in scans else np.full(size, np.datetime64("NaT", "ns"))
+    gas = (stream == Stream.TRAP_GAS.code) & np.isnan(depth)
+    cuttings = np.isin(stream, _CUTTINGS) & np.isnan(depth) & ~np.isnat(collected)
+    if not (gas.any() or cuttings.any()):
+        return Registration(depth, error, standing, off_bottom)
+    if "drilling" not in tree.children:
+        raise _no_drilling(int(gas.sum()) or int(cuttings.sum()))
+    drilling = tree["drilling"].to_dataset()
+    hole, known = _hole(tree, drilling, annulus)
+    sigma = volume_error if volume_error is not None else known
+    entered = np.full(size, np.datetime64("NaT", "ns"))
+    ratio = float(drilling.attrs.get("cuttings_transport_ratio", 1.0))
+    found: list[tuple[NDArray[np.bool_], Registration]] = []
+    if gas.any():
+        found.append((gas, register_times(scans["time"].to_numpy()[gas], drilling, hole, volume_error=sigma)))
+    if cuttings.any():
+        by_shaker = register_cuttings(collected[cuttings], drilling, hole, transport_ratio=ratio, volume_error=sigma)
+        found.append((cuttings, by_shaker))
+    for rows, one in found:
+        depth[rows], error[rows] = one.depth_m, one.depth_error_m
+        standing[rows], off_bottom[rows] = one.no_circulation, one.off_bottom
+        if rows is gas and one.entered is not None:
+            entered[rows] = one.entered
+    return Registration(depth, error, standing, off_bottom, entered)
 
 
-def _released(
-    delivered: NDArray[np.float64], needed: NDArray[np.float64], clock_s: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _hole(tree: xr.DataTree, drilling: xr.Dataset, annulus: Annulus | None) -> tuple[Annulus, float]:
+    """Return the annulus, scaled by carbide checks where there are some, and its relative error."""
+    hole = annulus or annulus_of(tree)
+    if "carbide" not in tree.children:
+        return hole, VOLUME_ERROR
+    scale = scale_of_checks(drilling, hole, tree["carbide"].to_dataset())
+    return scale.apply(hole), scale.sigma
+
+
+def _register(
+    pumped: Pumped, trapped_s: Floats, drilling: xr.Dataset, annulus: Annulus, volume_error: float
+) -> Registration:
+    above = annulus.volume_above(pumped.bit_m)
+    delivered = pumped.volume_at(trapped_s)
+    needed = pumped.volume_m3 + above
+    released_s = _released(delivered, needed, pumped.clock_s)
+    depth = pumped.bit_at(released_s)
+
+    def depth_of(moment_s: Floats, volume: Floats) -> Floats:
+        return pumped.bit_at(_released(pumped.volume_at(moment_s), pumped.volume_m3 + volume, pumped.clock_s))
+
+    by_volume = 0.5 * np.abs(
+        depth_of(trapped_s, above * (1.0 - volume_error)) - depth_of(trapped_s, above * (1.0 + volume_error))
+    )
+    by_delay = 0.5 * np.abs(depth_of(trapped_s + DELAY_ERROR_S, above) - depth_of(trapped_s - DELAY_ERROR_S, above))
+    bottom = np.interp(released_s, pumped.clock_s, np.maximum.accumulate(pumped.bit_m))
+    entered_s = pumped.when(pumped.volume_at(released_s) - pipe_volume_m3(drilling, depth))
+    return Registration(
+        depth_m=depth,
+        depth_error_m=np.hypot(by_volume, np.nan_to_num(by_delay, nan=0.0)),
+        no_circulation=np.interp(trapped_s, pumped.clock_s, pumped.flow) <= MIN_FLOW_M3_S,
+        off_bottom=(np.interp(released_s, pumped.clock_s, pumped.rop) <= 0.0) | (depth < bottom - OFF_BOTTOM_M),
+        entered=pumped.times(entered_s + float(drilling.attrs["gas_line_delay_s"])),
+    )
+
+
+def _released(delivered: Floats, needed: Floats, clock_s: Floats) -> Floats:
     """Invert ``needed(clock_s)``: when the mud left the bit that arrives when so much has been delivered."""
     rising = np.concatenate(([True], needed[1:] > np.maximum.accumulate(needed)[:-1]))
-    return np.interp(delivered, needed[rising], clock_s[rising], left=np.nan)
-
-
-def _at(
-    moment_s: NDArray[np.float64], clock_s: NDArray[np.float64], values: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    return np.where(np.isnan(moment_s), np.nan, np.interp(moment_s, clock_s, values))
-
-
-def _refined(rows_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Add rows where the series is sparse: the volume pumped is curved between rows whose flows differ."""
-    step_s = max(_STEP_S, (rows_s[-1] - rows_s[0]) / _MAX_STEPS)
-    return np.union1d(rows_s, np.arange(rows_s[0], rows_s[-1], step_s))
-
-
-def _filled(clock_s: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    known = ~np.isnan(values)
-    return values if known.all() or not known.any() else np.interp(clock_s, clock_s[known], values[known])
-
-
-def _start(drilling: xr.Dataset) -> np.datetime64:
-    times = drilling["time"].to_numpy()
-    if times.size < 2:  # noqa: PLR2004 - an interval needs two ends
-        raise InputError(
-            "group '/drilling'",
-            expected="a series of at least two rows",
-            found=f"{times.size}",
-            cause="the drilling parameters were cut to another interval",
-            next_step="import the drilling parameters of the interval",
-        )
-    start: np.datetime64 = times[0]
-    return start
-
-
-def _seconds(time: NDArray[np.datetime64], start: np.datetime64) -> NDArray[np.float64]:
-    return (time - start).astype("timedelta64[ns]").astype(np.int64) / 1e9
-
-
-def _no_flow(largest: float) -> InputError:
-    return InputError(
-        "variable 'flow' of group '/drilling'",
-        expected="mud that moves",
-        found=f"a largest flow of {largest:g} m3/s",
-        cause="the pump sensor was not recorded",
-        next_step="give the flow, or pump strokes and pump output",
-    )
+    return np.asarray(np.interp(delivered, needed[rising], clock_s[rising], left=np.nan), dtype=np.float64)
 
 
 def _no_drilling(scans: int) -> InputError:

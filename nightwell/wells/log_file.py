@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import StringIO
@@ -26,6 +27,8 @@ from nightwell.wells.channels import (
 from nightwell.wells.delimited import numbers_of, read_text, rows_text, split_table, times_of
 from nightwell.wells.import_report import ColumnReport, ImportReport, UnknownColumn
 from nightwell.wells.units import convert
+from nightwell.wells.wits0 import WitsUnits, is_wits0, read_wits0
+from nightwell.wells.wits_log import drilling_columns, gas_columns
 
 #: Numbers that stand for "no value" in the logs of the industry.
 NULLS = (-999.25, -999.0, -9999.0, -9999.25, -99999.0)
@@ -57,19 +60,33 @@ class LogFile:
 class _Columns:
     headers: list[Header]
     texts: pd.DataFrame  # one column per header, in order
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def read_log(path: Path, required: Iterable[str], *, required_in_time: Iterable[str] | None = None) -> LogFile:
-    """Read a log file.
+def read_log(
+    path: Path,
+    required: Iterable[str],
+    *,
+    required_in_time: Iterable[str] | None = None,
+    instead: Mapping[str, tuple[str, ...]] | None = None,
+    wits_units: WitsUnits | None = None,
+) -> LogFile:
+    """Read a log file; its format is told by its content.
 
     Parameters
     ----------
     path
-        ``.las``, or CSV with a header line; units in parentheses in the header or in a line below it.
+        LAS; WITS level 0; or CSV with a header line, units in parentheses in the header or in a line below it.
     required
-        Channels the file must carry.
+        Channels the file must carry. Of a WITS stream, gas against depth is read when methane is among them, drilling
+        parameters in time otherwise.
     required_in_time
         What it must carry instead when it has a time column.
+    instead
+        Of a required channel, those of which one will do in its place.
+    wits_units
+        Units of a WITS stream, which does not say; metric when not given, and told.
 
     Raises
     ------
@@ -79,10 +96,13 @@ def read_log(path: Path, required: Iterable[str], *, required_in_time: Iterable[
         No rows, missing columns, an unknown unit, or text where a number should stand.
     """
     text, digest = read_text(path)
-    columns = _from_las(path, text) if path.suffix.lower() == ".las" else _from_csv(path, text)
+    required = tuple(required)
+    columns = _columns_of(path, text, required, wits_units)
     found = recognise(columns.headers)
     if "time" in found and required_in_time is not None:
-        required = required_in_time
+        required = tuple(required_in_time)
+    spare = instead or {}
+    required = [name for name in required if name in found or not any(one in found for one in spare.get(name, ()))]
     require(found, required, columns.headers, subject=f"log {path.name}")
     if columns.texts.empty:
         raise _empty(path)
@@ -102,11 +122,12 @@ def read_log(path: Path, required: Iterable[str], *, required_in_time: Iterable[
         values, report = _clean(values, header, channel)
         channels[name] = values
         reports.append(report)
-        if channel.kind is ChannelKind.GAS:
+        if channel.kind in {ChannelKind.GAS, ChannelKind.GAS_IN}:
             zeros[name] = values == 0.0
     known = {header.text for header in found.values()}
     unknown = [UnknownColumn(one.text, nearest_names(one.name)) for one in columns.headers if one.text not in known]
-    report_all = ImportReport(path.name, digest, len(columns.texts), tuple(reports), tuple(unknown))
+    unknown += [UnknownColumn(text, nearest_names(text.partition(" ")[2])) for text in columns.left_out]
+    report_all = ImportReport(path.name, digest, len(columns.texts), tuple(reports), tuple(unknown), columns.notes)
     return LogFile(channels, zeros, times, report_all)
 
 
@@ -130,6 +151,22 @@ def check_depth(depth: NDArray[np.float64], *, source: str) -> None:
             f"{depth[first]:g} m after {depth[first - 1]:g} m; {rows_text(broken)}",
             "two runs were joined, rows doubled, or the log was recorded while pulling out",
         )
+
+
+def _columns_of(path: Path, text: str, required: tuple[str, ...], units: WitsUnits | None) -> _Columns:
+    if is_wits0(text):
+        return _from_wits0(path, text, required, units)
+    if re.match(r"\s*(#[^\n]*\n\s*)*~", text) or path.suffix.lower() == ".las":
+        return _from_las(path, text)
+    return _from_csv(path, text)
+
+
+def _from_wits0(path: Path, text: str, required: tuple[str, ...], units: WitsUnits | None) -> _Columns:
+    stream = read_wits0(text, subject=f"log {path.name}")
+    read = gas_columns if "methane" in required else drilling_columns
+    found = read(stream, units or WitsUnits.METRIC, subject=f"log {path.name}")
+    assumed = () if units else (f"units of the stream taken as {WitsUnits.METRIC}: nothing in it says so",)
+    return _Columns(found.headers, found.texts, found.unknown, (*found.notes, *assumed))
 
 
 def _from_csv(path: Path, text: str) -> _Columns:

@@ -7,25 +7,25 @@ analyser pressure and, for discrete samples, a depth.
 
 from __future__ import annotations
 
+import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
 
 from nightwell.errors import InputError
 from nightwell.wells.channels import Header, parse_header
-from nightwell.wells.container import make_scans
-from nightwell.wells.contract import Origin
 from nightwell.wells.delimited import numbers_of, read_text, rows_text, separator_of, split_table, times_of
-from nightwell.wells.import_report import ColumnReport, ImportReport, UnknownColumn
+from nightwell.wells.import_report import ColumnReport, UnknownColumn
 from nightwell.wells.instrument import Instrument
 from nightwell.wells.rig import DrillingSeries
-from nightwell.wells.streams import ScanKind, Stream
+from nightwell.wells.spectra_import import ScanLabels, Spectra, SpectraImport, SpectraSource, assemble
 from nightwell.wells.units import convert
+
+__all__ = ["ScanLabels", "SpectraImport", "import_quadrupole"]
 
 Floats = NDArray[np.float64]
 
@@ -40,25 +40,10 @@ _MASS_NAMES = {"mz", "mass", "amu", "massamu", "masscharge"}
 _CURRENT_NAMES = {"intensity", "ioncurrent", "current", "signal", "value"}
 _PRESSURE_NAMES = {"pressure", "totalpressure"}
 _DEPTH_NAMES = {"depth", "sampledepth"}
+_COLUMNS = {"time": _TIME_NAMES, "m/z": _MASS_NAMES, "ion current": _CURRENT_NAMES, "pressure": _PRESSURE_NAMES,
+            "sample depth": _DEPTH_NAMES}  # fmt: skip
 
 _MASS = re.compile(r"(?:m/?z|mass|amu|m)?[\s_:=-]*(\d+(?:\.\d+)?)\s*(?:amu|u)?", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class SpectraImport:
-    """Imported spectra: raw scans as in the contract, and what the import changed."""
-
-    scans: xr.DataTree
-    report: ImportReport
-
-
-@dataclass(frozen=True, slots=True)
-class ScanLabels:
-    """What a file of spectra does not say itself: the stream and kind of its scans, and when a run began (UTC)."""
-
-    stream: Stream = Stream.TRAP_GAS
-    kind: ScanKind = ScanKind.SAMPLE
-    start: np.datetime64 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +64,6 @@ class _Table:
 
     def numbers(self, position: int) -> Floats:
         return numbers_of(self.cells.iloc[:, position], subject=self.subject(position))
-
-
-@dataclass(frozen=True, slots=True)
-class _Spectra:
-    time: NDArray[np.datetime64]
-    mz: Floats
-    intensity: Floats
-    extra: dict[str, Floats]
-    report: tuple[ColumnReport, ...]
-    used: set[int]
 
 
 def import_quadrupole(
@@ -126,33 +101,27 @@ def import_quadrupole(
     path, labels = Path(path), labels or ScanLabels()
     text, digest = read_text(path)
     table = _table(path.name, text)
-    spectra = _long(table, labels) if table.find(_MASS_NAMES) is not None else _wide(table, labels)
-    unknown = tuple(UnknownColumn(one.text, ()) for at, one in enumerate(table.headers) if at not in spectra.used)
-    size = spectra.time.size
-    scans = {
-        "intensity": spectra.intensity,
-        "mz": spectra.mz,
-        "time": spectra.time,
-        "stream": np.full(size, labels.stream.code, dtype=np.int8),
-        "kind": np.full(size, labels.kind.code, dtype=np.int8),
-        "valve": np.full(size, -1, dtype=np.int8),
-        "pressure": np.full(size, np.nan),
-        **spectra.extra,
-    }
-    provenance = f"Spectra measured, imported from {path.name} ({size} scans)."
-    origin = Origin(
-        well=well or path.stem,
-        instrument=instrument or Instrument("quadrupole, unknown"),
-        simulated=False,
-        provenance=provenance if drilling is None else f"{provenance} {drilling.provenance}",
+    read = _long if table.find(_MASS_NAMES) is not None else _wide
+    spectra, used = read(table, labels)
+    unknown = tuple(
+        UnknownColumn(one.text, nearest(one.name)) for at, one in enumerate(table.headers) if at not in used
     )
-    tree = make_scans(
-        origin,
-        scans,
-        drilling=None if drilling is None else drilling.values(),
+    return assemble(
+        replace(spectra, unknown=unknown),
+        SpectraSource(path.name, digest, len(table.cells)),
+        well=well or path.stem,
+        labels=labels,
+        instrument=instrument or Instrument("quadrupole, unknown"),
+        drilling=drilling,
         gas_line_delay_s=gas_line_delay_s,
     )
-    return SpectraImport(tree, ImportReport(path.name, digest, len(table.cells), spectra.report, unknown))
+
+
+def nearest(name: str) -> tuple[str, ...]:
+    """Return the columns of spectra whose names are most like a header's name."""
+    known = {word: names for names in _COLUMNS for word in _COLUMNS[names]}
+    keys = difflib.get_close_matches(_key(name), list(known), n=3, cutoff=0.6)
+    return tuple(dict.fromkeys(known[key] for key in keys))
 
 
 def _table(name: str, text: str) -> _Table:
@@ -178,7 +147,7 @@ def _table(name: str, text: str) -> _Table:
     )
 
 
-def _wide(table: _Table, labels: ScanLabels) -> _Spectra:
+def _wide(table: _Table, labels: ScanLabels) -> tuple[Spectra, set[int]]:
     time_at = table.find(_TIME_NAMES)
     assert time_at is not None  # the header line was recognised by it
     columns = [(at, mass) for at, header in enumerate(table.headers) if (mass := _mass(header)) is not None]
@@ -192,23 +161,25 @@ def _wide(table: _Table, labels: ScanLabels) -> _Spectra:
         currents.append(values)
         reports.append(report)
     extra, extra_used = _extra(table)
-    return _Spectra(
+    spectra = Spectra(
         time=_times(table, time_at, labels),
         mz=mz[order],
         intensity=np.stack(currents, axis=1),
         extra=extra,
-        report=tuple(reports),
-        used={time_at, *(at for at, _ in columns), *extra_used},
+        columns=tuple(reports),
     )
+    return spectra, {time_at, *(at for at, _ in columns), *extra_used}
 
 
-def _long(table: _Table, labels: ScanLabels) -> _Spectra:
+def _long(table: _Table, labels: ScanLabels) -> tuple[Spectra, set[int]]:
     time_at, mass_at, current_at = (table.find(names) for names in (_TIME_NAMES, _MASS_NAMES, _CURRENT_NAMES))
     assert time_at is not None
     assert mass_at is not None
     assert current_at is not None
     values, report = _current(table, current_at, table.numbers(current_at), "intensity")
-    time, scan = np.unique(_times(table, time_at, labels), return_inverse=True)
+    row_times = _times(table, time_at, labels)
+    shuffled = bool((row_times[1:] < row_times[:-1]).any())
+    time, scan = np.unique(row_times, return_inverse=True)
     labelled = table.numbers(mass_at)
     _whole(table.name, np.unique(labelled))
     mz, column = np.unique(np.round(labelled), return_inverse=True)
@@ -222,7 +193,11 @@ def _long(table: _Table, labels: ScanLabels) -> _Spectra:
     extra, extra_used = _extra(table)
     first = np.unique(scan, return_index=True)[1]
     by_scan = {name: channel[first] for name, channel in extra.items()}
-    return _Spectra(time, mz, intensity, by_scan, (report,), {time_at, mass_at, current_at, *extra_used})
+    notes = (
+        ("rows were not in the order of time and are sorted: a clock set back would not be seen",) if shuffled else ()
+    )
+    spectra = Spectra(time, mz, intensity, by_scan, (report,), notes=notes)
+    return spectra, {time_at, mass_at, current_at, *extra_used}
 
 
 def _extra(table: _Table) -> tuple[dict[str, Floats], set[int]]:
@@ -242,16 +217,18 @@ def _current(table: _Table, at: int, values: Floats, channel: str) -> tuple[Floa
     header = table.headers[at]
     unit = header.unit or "A"
     amperes = convert(values, unit, "A", subject=table.subject(at))
+    wild = np.isinf(amperes)
+    amperes = np.where(wild, np.nan, amperes)
     report = ColumnReport(
         column=header.text,
         channel=channel,
         unit_found=unit,
         unit="A",
         unit_assumed=not header.unit,
-        missing=int(np.isnan(amperes).sum()),
+        missing=int((np.isnan(amperes) & ~wild).sum()),
         zeros=int((amperes == 0.0).sum()),
-        absurd=0,
-        absurd_largest=None,
+        absurd=int(wild.sum()),
+        absurd_largest=np.inf if wild.any() else None,
     )
     return amperes, report
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nightwell.wells.drilling import DrillingLog
+from nightwell.errors import InputError
+from nightwell.wells.drilling import STROKES, DrillingLog
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +31,9 @@ class Rig:
         From the trap to the instrument.
     rop_m_h, flow_m3_s, hole_diameter_m, pipe_diameter_m
         Taken where the drilling log has none.
+    pump_output_m3
+        What one stroke of a pump delivers (:func:`~nightwell.wells.annulus.triplex_output_m3`); needed when a record
+        carries strokes and no flow.
     """
 
     start: np.datetime64 = np.datetime64("2024-01-01T00:00:00", "ns")  # noqa: RUF009 - immutable
@@ -40,6 +44,7 @@ class Rig:
     flow_m3_s: float = 0.06
     hole_diameter_m: float = 0.31115  # 12 1/4 in
     pipe_diameter_m: float = 0.1397  # 5 1/2 in
+    pump_output_m3: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +58,13 @@ class DrillingSeries:
     hole_diameter: Floats
     pipe_diameter: Floats
     provenance: str
+    gas_out: Floats | None = None
+    gas_in: Floats | None = None
 
     def values(self) -> dict[str, NDArray[np.generic]]:
-        """Return the arrays by variable name."""
-        names = ("time", "bit_depth", "rop", "flow", "hole_diameter", "pipe_diameter")
-        return {name: getattr(self, name) for name in names}
+        """Return the arrays by variable name, those that are known."""
+        names = ("time", "bit_depth", "rop", "flow", "hole_diameter", "pipe_diameter", "gas_out", "gas_in")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 def drill(depth_m: Floats, log: DrillingLog | None, rig: Rig) -> DrillingSeries:
@@ -142,10 +149,16 @@ def series_of_record(log: DrillingLog, rig: Rig) -> DrillingSeries:
         A record in time. Missing values are interpolated in time; a rate of penetration that was not recorded is
         taken from the progress of the deepest bit depth.
     rig
-        Diameters where the record has none.
+        Diameters where the record has none, and what a stroke of the pumps delivers.
+
+    Raises
+    ------
+    InputError
+        The record carries strokes and no flow, and what a stroke delivers is not known.
     """
     assert log.time is not None
-    seconds = (log.time - log.time[0]).astype(np.int64) / 1e9
+    seconds = (log.time - log.time[0]).astype("timedelta64[ns]").astype(np.int64) / 1e9
+    flow, flow_from = _flow(log, rig)
     filled = {name: _without_gaps(seconds, values) for name, values in log.channels.items() if name != "depth"}
     bit = filled["bit_depth"]
     rop = filled.get("rop")
@@ -158,12 +171,35 @@ def series_of_record(log: DrillingLog, rig: Rig) -> DrillingSeries:
         time=log.time,
         bit_depth=bit,
         rop=rop,
-        flow=filled["flow"],
+        flow=_without_gaps(seconds, flow),
         hole_diameter=filled.get("hole_diameter", np.full(size, rig.hole_diameter_m)),
         pipe_diameter=filled.get("pipe_diameter", np.full(size, rig.pipe_diameter_m)),
-        provenance=f"Drilling record measured, from {log.report.source}"
+        provenance=f"Drilling record measured, from {log.report.source}{flow_from}"
         + (f"; assumed: {', '.join(assumed)}." if assumed else "."),
+        gas_out=log.channels.get("total_gas"),
+        gas_in=log.channels.get("gas_in"),
     )
+
+
+def _flow(log: DrillingLog, rig: Rig) -> tuple[Floats, str]:
+    """Return the flow as recorded, or from the strokes of the pumps, and what is to be said of it."""
+    recorded = log.channels.get("flow")
+    if recorded is not None and not np.isnan(recorded).all():
+        return recorded, ""
+    strokes = [log.channels[name] for name in STROKES[1:] if name in log.channels]
+    if "pump_strokes" in log.channels:
+        strokes = [log.channels["pump_strokes"]]
+    if not strokes or rig.pump_output_m3 is None:
+        raise InputError(
+            f"flow of {log.report.source}",
+            expected="a recorded flow, or strokes of the pumps and what a stroke delivers",
+            found="strokes only" if strokes else "no value",
+            cause="the flow meter was off, and the pumps' liners were not given",
+            next_step="give the output of a stroke (--pump-output, in m3)",
+        )
+    known = np.stack(strokes)
+    total = np.where(np.isnan(known).all(axis=0), np.nan, np.nansum(known, axis=0))
+    return total / 60.0 * rig.pump_output_m3, f"; flow from pump strokes of {rig.pump_output_m3:g} m3"
 
 
 def _without_gaps(seconds: Floats, values: Floats) -> Floats:

@@ -22,8 +22,8 @@ from pathlib import Path
 from nightwell.errors import InputError
 from nightwell.wells.species import Species, SpeciesGroup, SpeciesLibrary, lump
 
-_SPECIES_COLUMNS = ("species", "formula", "group", "core", "lump", "peaks", "source")
-_SENSITIVITY_COLUMNS = ("species", "relative_sensitivity", "error_percent", "source")
+SPECIES_COLUMNS = ("species", "formula", "group", "core", "lump", "peaks", "source")
+SENSITIVITY_COLUMNS = ("species", "relative_sensitivity", "error_percent", "source")
 
 Row = dict[str, str]
 
@@ -52,10 +52,10 @@ def load_library(directory: Path | None = None, *, core: bool = True, lumps: boo
         A column, a source, a sensitivity or a peak is missing or is not a number; the row is named.
     """
     place: Traversable = files("nightwell.wells").joinpath("data") if directory is None else directory
-    sensitivities = {row["species"]: row for row in _rows(place / "sensitivities.csv", _SENSITIVITY_COLUMNS)}
+    sensitivities = {row["species"]: row for row in _rows(place / "sensitivities.csv", SENSITIVITY_COLUMNS)}
     gathered: dict[str, list[Species]] = {}
     names: dict[str, str | None] = {}
-    for row in _rows(place / "species.csv", _SPECIES_COLUMNS):
+    for row in _rows(place / "species.csv", SPECIES_COLUMNS):
         if core and row["core"] != "yes":
             continue
         one = _species(row, sensitivities)

@@ -25,6 +25,7 @@ _SPELLINGS = {
     "lpm": "liter/minute",
     "l/min": "liter/minute",
     "lit/min": "liter/minute",
+    "l/m": "liter/minute",
     "bpm": "oil_barrel/minute",
     "bbl/min": "oil_barrel/minute",
     "bbl": "oil_barrel",
@@ -35,6 +36,7 @@ _SPELLINGS = {
     "m/hr": "meter/hour",
     "ft/h": "foot/hour",
     "ft/hr": "foot/hour",
+    "f/hr": "foot/hour",
     "in": "inch",
     '"': "inch",
     "inches": "inch",
@@ -51,6 +53,7 @@ _SPELLINGS = {
     "ppg": "pound/gallon",
     "lb/gal": "pound/gallon",
     "kg/m3": "kilogram/meter**3",
+    "kgm3": "kilogram/meter**3",
     "1": "dimensionless",
 }
 

@@ -162,7 +162,7 @@ def run_jobs(client: Client, jobs: Iterable[WellJob], method: Method) -> Iterato
     running: dict[Future[WellOutcome], WellJob] = {}
     # A task that gives the method, not data on a worker: what dies with a worker is made again.
     shared = client.submit(_given, method, pure=False)
-    finished = as_completed()  # type: ignore[no-untyped-call]  # distributed has no types
+    finished = as_completed(loop=client.loop)  # type: ignore[no-untyped-call]  # distributed has no types
 
     def start_next() -> None:
         job = next(waiting, None)

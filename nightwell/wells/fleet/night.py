@@ -114,7 +114,7 @@ def run_night(
     passed_over
         For the record.
     on_outcome
-        Called with each outcome, the number of wells that have ended, and the number of all.
+        Called with each outcome of a worker, the number of wells that have ended, and the number of all.
 
     Raises
     ------
@@ -128,8 +128,6 @@ def run_night(
     jobs = [
         WellJob(need, results, memory_bytes) for need in (*plan.that_need(Need.RESTORE), *plan.that_need(Need.COMPUTE))
     ]
-    if on_outcome is not None and not jobs and outcomes:
-        on_outcome(outcomes[-1], total, total)
     if jobs:
         with connect() as client:
             for outcome in run_jobs(client, jobs, method):

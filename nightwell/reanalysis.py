@@ -241,7 +241,7 @@ def candidates_of(settings: Settings, scans: str, volumes: tuple[str, ...], *, p
 def place_of(settings: Settings, text: str) -> Place:
     """Return the place that a text names: ``s3://bucket/prefix`` with the store's endpoint and keys, or a folder."""
     if not text.startswith(_S3):
-        return text
+        return str(Path(text).absolute())  # workers stand in folders of their own
     bucket, _, prefix = text.removeprefix(_S3).partition("/")
     store = settings.store
     return StoreLocation(

@@ -12,9 +12,6 @@ from distributed import Client, LocalCluster
 
 from nightwell.errors import SettingsError, UnreachableError
 
-#: Worker processes that may die under a well, its neighbours included, before the well is given up.
-ALLOWED_DEATHS = 2
-
 _CONNECT_TIMEOUT_S = 10.0
 
 
@@ -42,7 +39,8 @@ def dask_client(address: str = "", *, workers: int = 0, memory_bytes: int) -> It
         with _connected(address) as client:
             yield client
         return
-    known = {"distributed.scheduler.allowed-failures": ALLOWED_DEATHS, "distributed.scheduler.worker-saturation": 1.0}
+    # A well whose worker dies is tried again by the night, alone: left to Dask it would take its neighbours with it.
+    known = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 1.0}
     with (
         dask.config.set(known),
         LocalCluster(  # type: ignore[no-untyped-call]  # distributed has no types

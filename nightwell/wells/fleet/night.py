@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from distributed import Client, Future, KilledWorker, as_completed
 from pydantic import TypeAdapter, ValidationError
@@ -20,7 +21,7 @@ from nightwell.wells.analysis import Method
 from nightwell.wells.archive import Place
 from nightwell.wells.fingerprint import versions_in
 from nightwell.wells.fleet.catalogue import Candidate
-from nightwell.wells.fleet.cluster import ALLOWED_DEATHS, threads_of
+from nightwell.wells.fleet.cluster import threads_of
 from nightwell.wells.fleet.find_stale import Need, NotPlanned, WellNeed, find_stale
 from nightwell.wells.fleet.place import Objects
 from nightwell.wells.fleet.well_task import (
@@ -150,32 +151,42 @@ def run_night(
 def run_jobs(client: Client, jobs: Iterable[WellJob], method: Method) -> Iterator[WellOutcome]:
     """Do jobs on a cluster, as many at a time as it has threads; yield each outcome as it comes.
 
+    A well whose worker died is tried once more at the end, with no other well running: so one that kills its workers
+    is told from those that only stood beside it.
+
     Raises
     ------
     UnreachableError
         The cluster has no workers, or went away.
     """
     _wait_for_workers(client)
-    waiting = iter(jobs)
-    running: dict[Future[WellOutcome], WellJob] = {}
     # A task that gives the method, not data on a worker: what dies with a worker is made again.
     shared = client.submit(_given, method, pure=False)
-    finished = as_completed(loop=client.loop)  # type: ignore[no-untyped-call]  # distributed has no types
+    killed: list[WellJob] = []
+    for job, future in _run(client, jobs, shared, together=threads_of(client)):
+        if isinstance(_error(future), KilledWorker):
+            killed.append(job)
+        else:
+            yield _outcome(future, job)
+    for job, future in _run(client, killed, shared, together=1):
+        yield _outcome(future, job)
 
-    def start_next() -> None:
-        job = next(waiting, None)
-        if job is not None:
-            future = client.submit(analyse_one, job, shared, pure=False, key=f"well-{secrets.token_hex(8)}")
+
+def _run(
+    client: Client, jobs: Iterable[WellJob], method: Future[Method], *, together: int
+) -> Iterator[tuple[WellJob, Future[WellOutcome]]]:
+    waiting = iter(jobs)
+    running: dict[Future[WellOutcome], WellJob] = {}
+    finished = as_completed(loop=client.loop)  # type: ignore[no-untyped-call]  # distributed has no types
+    while True:
+        for job in islice(waiting, together - len(running)):
+            future = client.submit(analyse_one, job, method, pure=False, key=f"well-{secrets.token_hex(8)}")
             running[future] = job
             finished.add(future)  # type: ignore[no-untyped-call]  # distributed has no types
-
-    for _ in range(threads_of(client)):
-        start_next()
-    while running:
+        if not running:
+            return
         future = next(finished)
-        job = running.pop(future)
-        yield _outcome(future, job)
-        start_next()
+        yield running.pop(future), future
 
 
 def _given(method: Method) -> Method:
@@ -208,16 +219,23 @@ def _outcome(future: Future[WellOutcome], job: WellJob) -> WellOutcome:
             cause="the scheduler ended, or somebody cancelled its tasks",
             next_step="run the night again: wells that are committed are not computed again",
         )
-    error = future.exception()  # type: ignore[no-untyped-call]  # distributed has no types
+    error = _error(future)
     assert error is not None, "an errored task has an exception"
     return outcome_of_failure(job.need, _killed(job) if isinstance(error, KilledWorker) else error)
+
+
+def _error(future: Future[WellOutcome]) -> BaseException | None:
+    if future.status != "error":
+        return None
+    error: BaseException | None = future.exception()  # type: ignore[no-untyped-call]  # distributed has no types
+    return error
 
 
 def _killed(job: WellJob) -> NightwellError:
     return NightwellError(
         f"well '{job.need.scans.well}'",
         expected=f"to be analysed in a worker of {job.memory_bytes // MIB} MiB",
-        found=f"{ALLOWED_DEATHS + 1} workers that died under it",
+        found="workers that died under it twice, the second time with no other well running",
         cause="it needs more memory than declared, the machine ran out of memory, or somebody killed the workers",
         next_step="look at the system's log; raise wells.worker_memory_mib, or analyse this well alone",
     )

@@ -19,6 +19,7 @@ ENTRY_POINTS = {
     "recover-runs/source-site": "flows.recover.recover_runs",
     "recover-runs/destination-site": "flows.recover.recover_runs",
     "reanalyse-well/nightly": "flows.reanalyse.reanalyse_well",
+    "reanalyse-wells/all-wells": "flows.reanalyse_wells.reanalyse_wells",
 }
 
 
@@ -61,6 +62,7 @@ def test_every_parameter_is_described_and_choices_are_choices(deployments: dict[
         ("recover-runs/destination-site", {"site": "destination"}),
         ("backup-volume/source-site", {"volume": "well", "mode": "split", "keep_pair": False}),
         ("reanalyse-well/nightly", {"volume": "well", "version": "latest"}),
+        ("reanalyse-wells/all-wells", {}),
     ],
 )
 def test_the_scheduler_really_inserts_runs(

@@ -49,7 +49,8 @@ def dask_client(address: str = "", *, workers: int = 0, memory_bytes: int) -> It
             processes=True,
             memory_limit=memory_bytes,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # without a port it takes 8787, and warns when that is taken
+            scheduler_kwargs={"dashboard": False},
             silence_logs=logging.CRITICAL,  # a worker that dies is told as the outcome of its well
         ) as cluster,
         Client(cluster, set_as_default=False) as client,  # type: ignore[no-untyped-call]  # distributed has no types

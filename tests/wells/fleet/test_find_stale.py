@@ -84,8 +84,13 @@ def test_a_well_is_computed_once_and_every_change_is_a_reason_to_compute_it_agai
     # From here on no array can be read, and every object that is read is noted.
     read: list[str] = []
     plain = Objects.read
+
+    def noted(objects: Objects, name: str) -> bytes:
+        read.append(name)
+        return plain(objects, name)
+
     monkeypatch.setattr(catalogue, "open_scans", lambda *_: pytest.fail("scans were opened to plan a night"))
-    monkeypatch.setattr(Objects, "read", lambda objects, name: (read.append(name), plain(objects, name))[1])
+    monkeypatch.setattr(Objects, "read", noted)
     (need,) = plan_of(one_well, method, results).needs
     assert (need.need, need.reasons) == (Need.NOTHING, ())
     for change, reason in CHANGES.values():
@@ -100,11 +105,8 @@ def test_a_well_is_computed_once_and_every_change_is_a_reason_to_compute_it_agai
     (one_well / f"{WELL}.zarr").rename(one_well / "renamed")
     (need,) = plan_of(one_well, method, results).needs
     assert need.need is Need.NOTHING
-    chunk = next(
-        path
-        for path in (one_well / "renamed" / "scans" / "intensity").rglob("*")
-        if path.is_file() and path.name != "zarr.json"
-    )
+    array = one_well / "renamed" / "scans" / "intensity"
+    chunk = next(path for path in array.rglob("*") if path.is_file() and path.name != "zarr.json")
     chunk.write_bytes(chunk.read_bytes())
     (need,) = plan_of(one_well, method, results).needs
     assert (need.need, need.reasons) == (Need.COMPUTE, ("new scans",))
@@ -192,10 +194,10 @@ def test_scans_on_an_object_store_and_in_a_repository(
     session.commit("one more scan")
     (need,) = plan_of(tmp_path / "scans", method, tmp_path / "results-PosixPath").needs
     assert (need.need, need.reasons) == (Need.COMPUTE, ("new scans",))
-    values = [
+    first, second = (
         ResultsArchive(tmp_path / f"results-{kind}", WELL).open()["trap_gas/species"]["value"].to_numpy()
         for kind in ("StoreLocation", "PosixPath")
-    ]
-    np.testing.assert_array_equal(*values)
+    )
+    np.testing.assert_array_equal(first, second)
     with pytest.raises(UnreachableError):
         candidates_in(replace(moto_server, bucket="no-such-bucket"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,8 +42,6 @@ def run(client: Client, jobs: list[WellJob], method: Method) -> dict[str, WellOu
 def test_a_night_computes_what_is_missing_and_names_every_version(
     fleet: Path, method: Method, workers: Client, tmp_path: Path
 ) -> None:
-    from contextlib import nullcontext
-
     seen: list[tuple[str, int, int]] = []
 
     def one_night() -> Night:
@@ -60,7 +59,7 @@ def test_a_night_computes_what_is_missing_and_names_every_version(
     assert [(one.well, one.ending) for one in first.outcomes] == [(well, Ending.COMPUTED) for well in WELLS]
     assert first.summary.startswith("0 of 3 wells failed; 3 computed")
     assert "SIMULATED" in first.summary
-    assert sorted(seen, key=lambda one: one[1])[-1][1:] == (3, 3)
+    assert max(seen, key=lambda one: one[1])[1:] == (3, 3)
     for one in first.outcomes:
         kept = ResultsArchive(tmp_path, one.well).find("latest")
         assert (one.analysis_id, one.inputs) == (kept.analysis_id, dict(kept.inputs))
@@ -151,7 +150,7 @@ def test_scans_too_large_to_be_held_are_read_once_through_a_file(
 
 def test_a_worker_holds_its_declared_memory(method: Method, workers: Client, tmp_path: Path) -> None:
     """The resident memory of real workers, at its highest, against what is declared and what is foretold."""
-    plan = FleetPlan(2, length_m=1500.0, highest_mz=200, sample_every=10)
+    plan = FleetPlan(2, length_m=600.0, highest_mz=200, sample_every=20)
     jobs = []
     for number in range(plan.wells):
         scans = simulated_well(plan, number)
@@ -162,9 +161,8 @@ def test_a_worker_holds_its_declared_memory(method: Method, workers: Client, tmp
     ended = run(workers, jobs, method)
     assert [one.ending for one in ended.values()] == [Ending.COMPUTED] * 2, [one.error for one in ended.values()]
     peaks = [one.peak_bytes for one in ended.values()]
-    print(f"{plan.length_m:g} m, {plan.highest_mz} m/z: peak {[p // MIB for p in peaks]} MiB, "
-          f"foretold {foretold // MIB} MiB, declared {MEMORY_BYTES // MIB} MiB")  # fmt: skip
-    assert max(peaks) < foretold < MEMORY_BYTES
+    assert max(peaks) < foretold < MEMORY_BYTES, [peak // MIB for peak in peaks]
+    assert max(peaks) > 0.5 * foretold, "what is foretold is out of all proportion"
 
 
 def test_a_well_that_would_not_fit_is_refused_before_its_arrays_are_read(
@@ -182,7 +180,7 @@ def test_a_cluster_is_used_by_its_address_and_one_that_is_away_is_named(
     fleet: Path, method: Method, tmp_path: Path
 ) -> None:
     with LocalCluster(  # type: ignore[no-untyped-call]  # distributed has no types
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
     ) as cluster:
         address = str(cluster.scheduler_address)
         with dask_client(address, memory_bytes=MEMORY_BYTES) as client:

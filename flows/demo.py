@@ -16,7 +16,7 @@ from prefect import flow
 from rich.console import Console
 
 from flows.backup import backup_volume
-from flows.reanalyse import reanalyse_volume
+from flows.reanalyse import reanalyse_well
 from flows.restore import restore_volume
 from nightwell.arrays.port import Array, PairState
 from nightwell.cli.common import in_words
@@ -204,7 +204,7 @@ def _restore_and_compare(demo: _Demo, version_id: str) -> None:
 
 def _reanalyse(demo: _Demo) -> None:
     demo.console.rule("[bold]5  re-analysis of the well, from the newest backup[/]", align="left")
-    products = reanalyse_volume(VOLUME, out=str(demo.out / "well"))
+    products = reanalyse_well(VOLUME, out=str(demo.out / "well"))
     for line in products.lines():
         demo.say(f"  {line}")
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from prefect import flow
 
-from nightwell.reanalysis import SCANS_PATH, scans_of_version
+from nightwell.reanalysis import SCANS_PATH, method_of, place_of, scans_of_version
 from nightwell.settings import load_settings
 from nightwell.sites.build import store_location
-from nightwell.wells.analysis import Method
 from tasks.artifacts import publish_picture
 from tasks.wells import analyse, build_cubes, commit_analysis, draw_depth_log, export_las
 
@@ -43,26 +42,28 @@ class Products:
         ]
 
 
-@flow(name="reanalyse-volume", flow_run_name="re-analyse {volume} {version}", persist_result=False)
-def reanalyse_volume(volume: str, version: str = "latest", path: str = SCANS_PATH, out: str | None = None) -> Products:
+@flow(name="reanalyse-well", flow_run_name="re-analyse {volume} {version}", persist_result=False)
+def reanalyse_well(volume: str, version: str = "latest", path: str = SCANS_PATH, out: str | None = None) -> Products:
     """Read a well's raw scans from a backup, and turn them into species, indicators, a depth log and LAS.
 
     Args:
         volume: The volume that holds the well.
         version: "latest", a version's id, or the beginning of one.
         path: Folder of the raw scans on the volume's file system.
-        out: Folder for cubes, depth log and LAS; by default below the place of the results.
+        out: Folder for cubes, depth log and LAS; by default below the place of the results, when that is a folder.
     """
     settings = load_settings()
     results = settings.results_location()
-    method = Method.with_own(settings.wells.profiles)
+    place = place_of(settings, results)
+    method = method_of(settings)
     with scans_of_version(store_location(settings), volume, version, path=path) as found:
         well = str(found.scans.attrs["well"])
-        folder = Path(out) if out else Path(results) / "products" / well / found.version.version_id
+        below = Path(results) if isinstance(place, str) else settings.state_directory / "wells"
+        folder = Path(out) if out else below / "products" / well / found.version.version_id
         folder.mkdir(parents=True, exist_ok=True)
         cube = build_cubes(found.scans, folder / "cube.zarr")
         result = analyse(found.scans, found.inputs, method)
-        analysis, is_new = commit_analysis(result, results)
+        analysis, is_new = commit_analysis(result, place)
         depth_log = draw_depth_log(result, folder / "depth_log.png")
         las = export_las(result, folder / f"{well}.las")
         publish_picture(depth_log, "Depth log", well)

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 import ext4
+from blake3 import blake3
 
 from nightwell.errors import FormatError, InputError, NotFoundError
 from nightwell.whole_file import written_whole
@@ -145,6 +146,23 @@ class Ext4Reader:
             return _copy(inode.open(), target)
         target.mkdir(parents=True, exist_ok=True)
         return sum(self.extract(str(entry.path), target / entry.path.name) for entry in self.entries(str(where)))
+
+    def mark_of(self, path: str) -> str:
+        """Return a digest of names, sizes, inodes and times of all files below a folder; no file is read."""
+        hasher = blake3()
+        for file in self._files(PurePosixPath("/", path)):
+            inode = self._inode(file)
+            times = (inode.i_mtime, inode.i_mtime_extra, inode.i_ctime, inode.i_ctime_extra)
+            entry = (str(file), int(inode.i_no), int(inode.i_size), *map(int, times))
+            hasher.update(repr(entry).encode())
+        return hasher.hexdigest(length=16)
+
+    def _files(self, folder: PurePosixPath) -> Iterator[PurePosixPath]:
+        for entry in self.entries(str(folder)):
+            if entry.is_folder:
+                yield from self._files(entry.path)
+            else:
+                yield entry.path
 
     def _inode(self, path: PurePosixPath) -> ext4.Inode:
         try:

@@ -1,8 +1,10 @@
-"""Analyse a well straight from a version in the store: the one place where the two jobs meet."""
+"""Analyse wells straight from versions in the store: the one place where the two jobs meet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fnmatch
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +12,23 @@ from tempfile import TemporaryDirectory
 
 import xarray as xr
 
+from nightwell.errors import FormatError, NotFoundError
 from nightwell.filesystem import Ext4Reader
+from nightwell.settings import Settings
+from nightwell.sites.build import store_location
 from nightwell.store.location import StoreLocation
 from nightwell.store.store import BackupStore
 from nightwell.store.versions import Version
+from nightwell.wells.analysis import Method
+from nightwell.wells.archive import Place
 from nightwell.wells.container import open_scans
+from nightwell.wells.fleet.catalogue import Candidate, Found, candidates_in, well_named_in
+from nightwell.wells.species_file import load_library
 
 #: Where a well's raw scans lie on its volume, unless the caller knows better.
 SCANS_PATH = "/scans.zarr"
+
+_S3 = "s3://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +45,20 @@ class ScansOfVersion:
         The scans; arrays are read from a temporary copy when they are used.
     bytes_read
         Bytes that were copied out of the version.
+    mark
+        Digest of names, sizes and times of the folder's files: equal marks are the same scans, backed up twice.
     """
 
     version: Version
     path: str
     scans: xr.DataTree
     bytes_read: int
+    mark: str
 
     @property
     def inputs(self) -> dict[str, str]:
         """What a result made from these scans records as its input."""
-        return {"volume": self.version.volume, "version": self.version.version_id, "path": self.path}
+        return _inputs(self.version.volume, self.version.version_id, self.path, self.mark)
 
 
 @contextmanager
@@ -75,9 +89,174 @@ def scans_of_version(
         version = store.find_version(volume, selector)
         reader = store.open_version(version)
         try:
-            copied_bytes = Ext4Reader(reader.as_file()).extract(path, Path(folder) / "scans.zarr")
+            files = Ext4Reader(reader.as_file())
+            mark = files.mark_of(path)
+            copied_bytes = files.extract(path, Path(folder) / "scans.zarr")
         finally:
             reader.close()
         scans = open_scans(Path(folder) / "scans.zarr")
-        yield ScansOfVersion(version, path, scans, copied_bytes)
+        yield ScansOfVersion(version, path, scans, copied_bytes, mark)
         scans.close()
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeScans:
+    """Raw scans of one well in one version of its volume; as :class:`~nightwell.wells.fleet.catalogue.FoundScans`."""
+
+    location: StoreLocation
+    volume: str
+    version_id: str
+    path: str
+    well: str
+    mark: str
+
+    @property
+    def name(self) -> str:
+        """The volume and the folder."""
+        return f"scans {self.path} on volume '{self.volume}'"
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """As :attr:`ScansOfVersion.inputs`."""
+        return _inputs(self.volume, self.version_id, self.path, self.mark)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The files alone: a nightly backup makes a new version of a volume whose scans are the same."""
+        return ("volume", "path", "scans")
+
+    @contextmanager
+    def opened(self) -> Iterator[xr.DataTree]:
+        """Give the scans, from a copy that is removed after the block; the version itself never changes."""
+        with scans_of_version(self.location, self.volume, self.version_id, path=self.path) as found:
+            yield found.scans
+
+
+@dataclass(frozen=True, slots=True)
+class WellVolume:
+    """The newest version of a volume, which holds the scans of a well."""
+
+    location: StoreLocation
+    volume: str
+    path: str = SCANS_PATH
+
+    @property
+    def name(self) -> str:
+        """The volume and the folder."""
+        return f"scans {self.path} on volume '{self.volume}'"
+
+    def identify(self) -> VolumeScans:
+        """Read the folder's list of files and the attributes of the scans' root group; of the arrays nothing."""
+        with BackupStore.open(self.location) as store, TemporaryDirectory(prefix="nightwell-root-") as folder:
+            version = store.find_version(self.volume, "latest")
+            reader = store.open_version(version)
+            try:
+                files = Ext4Reader(reader.as_file())
+                mark = files.mark_of(self.path)
+                root = Path(folder) / "zarr.json"
+                files.extract(f"{self.path}/zarr.json", root)
+            finally:
+                reader.close()
+            try:
+                attributes = dict(json.loads(root.read_bytes())["attributes"])
+            except (ValueError, TypeError, KeyError) as error:
+                raise FormatError(
+                    self.name,
+                    expected="raw scans: a zarr.json with the attributes of a group",
+                    found=f"{type(error).__name__}: {error}",
+                    cause="the folder holds something else, or was being written when the volume was split",
+                    next_step="look at it with 'nightwell files', or choose another path",
+                ) from error
+        well = well_named_in(attributes, self.name)
+        return VolumeScans(self.location, self.volume, version.version_id, self.path, well, mark)
+
+
+def well_volumes(location: StoreLocation, patterns: tuple[str, ...], *, path: str = SCANS_PATH) -> list[Candidate]:
+    """Find the volumes of the store whose names match.
+
+    Parameters
+    ----------
+    location
+        The store.
+    patterns
+        Names of volumes, or patterns such as ``well*``.
+    path
+        Folder of the scans on each of them.
+
+    Raises
+    ------
+    NotFoundError
+        No volume matches one of the patterns.
+    """
+    with BackupStore.open(location) as store:
+        known = store.volumes()
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        matching = fnmatch.filter(known, pattern)
+        if not matching:
+            raise NotFoundError(
+                f"volumes '{pattern}'",
+                expected="at least one volume of that name in the store",
+                found=f"these volumes: {', '.join(known) or 'none'}",
+                cause="a mistyped name or pattern, or the volume was not backed up yet",
+                next_step="choose one of the volumes above",
+            )
+        chosen |= dict.fromkeys(matching)
+    return [WellVolume(location, volume, path) for volume in chosen]
+
+
+def candidates_of(settings: Settings, scans: str, volumes: tuple[str, ...], *, path: str = SCANS_PATH) -> Found:
+    """Find where scans may be: below a place, on volumes, or both.
+
+    Parameters
+    ----------
+    settings
+        Where the store is.
+    scans
+        A folder or ``s3://bucket/prefix``; empty for none.
+    volumes
+        Names or patterns.
+    path
+        Folder of the scans on a volume.
+
+    Raises
+    ------
+    NotFoundError
+        The place does not exist, no volume matches, or neither was named.
+    """
+    if not scans and not volumes:
+        raise NotFoundError(
+            "raw scans of wells",
+            expected="a place of raw scans, or volumes that hold wells",
+            found="neither",
+            cause="the settings wells.scans and wells.volumes are empty, and nothing was named",
+            next_step="set one of them, or name the place or the volumes",
+        )
+    found = candidates_in(place_of(settings, scans)) if scans else Found((), ())
+    on_volumes = well_volumes(store_location(settings), volumes, path=path) if volumes else []
+    return Found((*found.candidates, *on_volumes), found.passed_over)
+
+
+def place_of(settings: Settings, text: str) -> Place:
+    """Return the place that a text names: ``s3://bucket/prefix`` with the store's endpoint and keys, or a folder."""
+    if not text.startswith(_S3):
+        return str(Path(text).absolute())  # workers stand in folders of their own
+    bucket, _, prefix = text.removeprefix(_S3).partition("/")
+    store = settings.store
+    return StoreLocation(
+        endpoint_url=store.endpoint_url,
+        bucket=bucket,
+        prefix=prefix,
+        region=store.region,
+        access_key=store.access_key,
+        secret_key=store.secret_key.get_secret_value(),
+    )
+
+
+def method_of(settings: Settings) -> Method:
+    """Return the method that the settings ask for: what ships, with a library and profiles of one's own."""
+    return Method.with_own(settings.wells.profiles, load_library(settings.wells.library))
+
+
+def _inputs(volume: str, version_id: str, path: str, mark: str) -> dict[str, str]:
+    return {"volume": volume, "version": version_id, "path": path, "scans": mark}

@@ -135,9 +135,29 @@ class WellsSettings(_Section):
     """How wells are analysed."""
 
     results: str = Field(
-        default="", description="Where versioned results are kept: a folder, or empty: in the state directory."
+        default="",
+        description="Where versioned results are kept: a folder, s3://bucket/prefix, or empty: in the state directory.",
     )
     profiles: Path | None = Field(default=None, description="Folder with indicator profiles of your own.")
+    library: Path | None = Field(
+        default=None, description="Folder with a species library of your own; empty: the one that ships."
+    )
+    scans: str = Field(
+        default="",
+        description="Where raw scans of many wells are: a folder, or s3://bucket/prefix at the store's server.",
+    )
+    volumes: tuple[str, ...] = Field(
+        default=(), description="Volumes of the store that hold wells, by name or pattern, such as well*."
+    )
+    cluster: str = Field(
+        default="", description="Address of a Dask cluster for many wells, tcp://host:8786; empty: workers here."
+    )
+    workers: int = Field(
+        default=0, ge=0, le=1024, description="Worker processes here, one well at a time each; 0: one per processor."
+    )
+    worker_memory_mib: int = Field(
+        default=1024, ge=640, description="Memory that a worker may hold, in MiB; a well that needs more is refused."
+    )
 
 
 class FlowsSettings(_Section):

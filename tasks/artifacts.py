@@ -22,27 +22,34 @@ _EVERY_S = 2.0
 _MIB = 1 << 20
 
 
-class CopyProgress:
-    """A progress bar that is made with the first bytes and moved at most every two seconds."""
+class Progress:
+    """A progress bar that is made with the first step and moved at most every two seconds."""
 
-    def __init__(self, subject: str) -> None:
-        self._subject = subject
+    def __init__(self, words: str) -> None:
+        self._words = words
         self._artifact: UUID | None = None
         self._next_s = 0.0
 
-    def __call__(self, done_bytes: int, total_bytes: int) -> None:
-        """Show how far the copy is."""
+    def __call__(self, done: int, total: int) -> None:
+        """Show how far it is."""
         now_s = time.monotonic()
-        if now_s < self._next_s and done_bytes < total_bytes:
+        if now_s < self._next_s and done < total:
             return
-        percent = 100.0 * done_bytes / max(total_bytes, 1)
+        percent = 100.0 * done / max(total, 1)
         self._next_s = now_s + _EVERY_S
         if self._artifact is None:
-            made = create_progress_artifact(percent, description=f"Copying {self._subject}")
+            made = create_progress_artifact(percent, description=self._words)
             assert isinstance(made, UUID), "the synchronous call returns the id"
             self._artifact = made
         else:
             update_progress_artifact(self._artifact, percent)
+
+
+class CopyProgress(Progress):
+    """How far a copy is, in bytes."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"Copying {subject}")
 
 
 def publish_run(run: Run, events: tuple[Recorded, ...]) -> None:

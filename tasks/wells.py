@@ -1,4 +1,4 @@
-"""One Prefect task for each step of a well's re-analysis. Their results stay in this process."""
+"""One Prefect task for each step of a well's re-analysis, and one for a night. Their results stay in this process."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import xarray as xr
-from prefect import task
+from prefect import get_run_logger, task
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from nightwell.reanalysis import candidates_of, method_of, place_of
 from nightwell.report.depth_log import write_depth_log
 from nightwell.report.las import write_las
+from nightwell.settings import Settings
 from nightwell.wells.analysis import Method, analyse_well
 from nightwell.wells.archive import Analysis, Place, ResultsArchive
 from nightwell.wells.container import write_cube
 from nightwell.wells.cube import build_cube
+from nightwell.wells.fleet.cluster import dask_client
+from nightwell.wells.fleet.night import Night, run_night
+from nightwell.wells.fleet.well_task import Ending
+from tasks.artifacts import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +61,57 @@ def draw_depth_log(result: Analysed, target: Path) -> Path:
 def export_las(result: Analysed, target: Path) -> Path:
     """Write the curves as LAS 2.0."""
     return write_las(result.tree, target)
+
+
+@dataclass(frozen=True, slots=True)
+class NightRequest:
+    """What a night is to look at, and on which workers."""
+
+    scans: str
+    volumes: tuple[str, ...]
+    path: str
+    cluster: str
+    workers: int
+    memory_bytes: int
+
+
+@task(name="analyse wells on Dask", cache_policy=NO_CACHE, persist_result=False)
+def analyse_wells(settings: Settings, request: NightRequest) -> Night:
+    """Analyse every well that needs it.
+
+    One task for all wells: the well's archive says what is done, so nothing would be gained by a task run for each, and
+    a thousand of them would wait longer for Prefect's server than for Dask.
+    """
+    logger = get_run_logger()
+    progress = Progress("Analysing wells")
+    found = candidates_of(settings, request.scans, request.volumes, path=request.path)
+    night = run_night(
+        found.candidates,
+        method_of(settings),
+        place_of(settings, settings.results_location()),
+        lambda: dask_client(request.cluster, workers=request.workers, memory_bytes=request.memory_bytes),
+        memory_bytes=request.memory_bytes,
+        passed_over=found.passed_over,
+        on_outcome=lambda _, ended, total: progress(ended, total),
+    )
+    for one in night.that_ended(Ending.FAILED):
+        logger.error("well '%s' failed: %s", one.well or one.scans, "; ".join(one.error.values()))
+    logger.info("night %s: %s", night.night_id, night.summary)
+    return night
+
+
+def publish_night(night: Night) -> None:
+    """Publish a night: one row for each well, those that failed first."""
+    rows = [
+        {
+            "well": one.well or one.scans,
+            "ended": one.ending.value,
+            "why": ", ".join(one.reasons),
+            "newest analysis": one.analysis_id,
+            "seconds": f"{one.seconds:.2f}",
+            "simulated": "SIMULATED" if one.simulated else "",
+            "error": f"{one.error['found']}. Next step: {one.error['next_step']}" if one.error else "",
+        }
+        for one in sorted(night.outcomes, key=lambda one: one.ending is not Ending.FAILED)
+    ]
+    create_table_artifact(rows, key="wells-night", description=f"Night {night.night_id}: {night.summary}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nightwell.cli import fleet
 from nightwell.cli.common import AsJson, command, print_json, print_rows, say, settings
 from nightwell.errors import InputError
 from nightwell.whole_file import written_whole
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from nightwell.wells.archive import ResultsArchive
 
-well = typer.Typer(no_args_is_help=True, help="Wells: import raw scans, analyse, plot, export.")
+well = typer.Typer(no_args_is_help=True, help="Wells: import raw scans, analyse, plot, export, many in a night.")
+well.add_typer(fleet.fleet, name="fleet")
 
 
 @well.command("import")
@@ -68,9 +70,9 @@ def analyse(
     as_json: AsJson = False,
 ) -> None:
     """Turn raw scans into species and indicators, and keep the result as a version of its own."""
-    from nightwell.reanalysis import scans_of_version
+    from nightwell.reanalysis import method_of, place_of, scans_of_version
     from nightwell.sites.build import store_location
-    from nightwell.wells.analysis import Method, analyse_well
+    from nightwell.wells.analysis import analyse_well
     from nightwell.wells.archive import ResultsArchive
     from nightwell.wells.container import open_scans
 
@@ -83,7 +85,7 @@ def analyse(
             cause="one of the two says where the scans are",
             next_step="give the folder, or --volume and --version",
         )
-    method = Method.with_own(chosen.wells.profiles)
+    method = method_of(chosen)
     if volume is not None:
         with scans_of_version(store_location(chosen), volume, version, path=path) as found:
             result = analyse_well(found.scans, inputs=found.inputs, method=method)
@@ -91,7 +93,7 @@ def analyse(
         assert scans is not None, "checked above"
         result = analyse_well(open_scans(scans), method=method)
     name = str(result.attrs["well"])
-    kept, is_new = ResultsArchive(chosen.results_location(), name).commit(result)
+    kept, is_new = ResultsArchive(place_of(chosen, chosen.results_location()), name).commit(result)
     if as_json:
         print_json({"analysis": kept, "new": is_new})
         return
@@ -212,10 +214,31 @@ def _read_result(name: str | None, gas_log: Path | None, analysis: str) -> DataT
     return _archive(name).open(analysis)
 
 
+@well.command("diff")
+@command
+def diff(
+    name: Well,
+    before: Annotated[str, typer.Argument(help="Beginning of the id of the earlier analysis.")],
+    after: Annotated[str, typer.Argument(help="'latest', or the beginning of an analysis id.")] = "latest",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say what changed between two analyses of a well: versions, curves beyond their errors, classes."""
+    from nightwell.wells.fleet.difference import difference_of_analyses
+
+    found = difference_of_analyses(_archive(name), before, after)
+    if as_json:
+        print_json(found)
+        return
+    fleet.say_difference(found)
+
+
 def _archive(name: str) -> ResultsArchive:
+    from nightwell.reanalysis import place_of
     from nightwell.wells.archive import ResultsArchive
 
-    return ResultsArchive(settings().results_location(), name)
+    chosen = settings()
+    return ResultsArchive(place_of(chosen, chosen.results_location()), name)
 
 
 def _wrote(target: Path, *, as_json: bool) -> None:

@@ -88,9 +88,10 @@ class Method:
         )
 
     @classmethod
-    def with_own(cls, directory: Path | str | None) -> Method:
+    def with_own(cls, directory: Path | str | None, library: SpeciesLibrary | None = None) -> Method:
         """Return what ships with the profiles, classifications and rules of a directory of one's own (InputError)."""
         return cls.default(
+            library,
             profiles=load_profiles(directory),
             classifications=load_classifications(directory),
             rules=load_rules(directory),
@@ -120,6 +121,7 @@ def analyse_well(
     inputs: Mapping[str, str] | None = None,
     method: Method | None = None,
     client: Client | None = None,
+    scheduler: str | None = None,
 ) -> xr.DataTree:
     """Analyse a well from its raw scans.
 
@@ -136,6 +138,8 @@ def analyse_well(
         Everything at once, instead of ``library`` and ``profiles``.
     client
         A Dask cluster; by default threads of this process.
+    scheduler
+        Of Dask, without a client: ``synchronous`` inside a worker, where a whole well is one task.
 
     Returns
     -------
@@ -154,7 +158,8 @@ def analyse_well(
     """
     chosen = method or Method.default(library, profiles)
     named = dict(inputs) if inputs is not None else {"scans": digest_of_scans(scans)}
-    result = analyse_cube(build_cube(scans, chosen.cube), inputs=named, method=chosen, client=client)
+    cube = build_cube(scans, chosen.cube)
+    result = analyse_cube(cube, inputs=named, method=chosen, client=client, scheduler=scheduler)
     if "drilling" in scans.children:
         depth = next(iter(result.children.values()))["species"]["depth"].to_numpy()
         result["drilling"] = xr.DataTree(_drilling_log(scans["drilling"].to_dataset(), depth))
@@ -167,6 +172,7 @@ def analyse_cube(
     inputs: Mapping[str, str],
     method: Method | None = None,
     client: Client | None = None,
+    scheduler: str | None = None,
 ) -> xr.DataTree:
     """Analyse a well from its cubes; parameters, result and errors as :func:`analyse_well`."""
     method = method or Method.default()
@@ -181,7 +187,7 @@ def analyse_cube(
         stream: tasks_by_blocks(_StreamAnalysis(stream, bound[stream], method), cube[stream].to_dataset())
         for stream in streams
     }
-    results = _run(tasks, client)
+    results = _run(tasks, client, scheduler)
     attributes = origin.as_attributes("analysis") | method.as_attributes()
     attributes |= {"contract_version": ANALYSIS_VERSION, "inputs": dict(inputs)}
     groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=attributes)}
@@ -259,10 +265,18 @@ def _intensity_curves(block: xr.Dataset, mz: Floats, profiles: Iterable[Profile]
 
 
 def _run(
-    tasks: Mapping[Stream, list[Delayed]], client: Client | None
+    tasks: Mapping[Stream, list[Delayed]], client: Client | None, scheduler: str | None
 ) -> dict[Stream, list[tuple[xr.Dataset, xr.Dataset]]]:
     every = [task for stream_tasks in tasks.values() for task in stream_tasks]
-    done = compute(*every) if client is None else client.compute(every, sync=True)  # type: ignore[no-untyped-call]  # dask has no types
+    if client is not None:
+        done = client.compute(every, sync=True)  # type: ignore[no-untyped-call]  # dask has no types
+        return _by_stream(tasks, done)
+    return _by_stream(tasks, compute(*every, scheduler=scheduler))  # type: ignore[no-untyped-call]  # dask has no types
+
+
+def _by_stream(
+    tasks: Mapping[Stream, list[Delayed]], done: Iterable[tuple[xr.Dataset, xr.Dataset]]
+) -> dict[Stream, list[tuple[xr.Dataset, xr.Dataset]]]:
     results = iter(done)
     return {stream: [next(results) for _ in stream_tasks] for stream, stream_tasks in tasks.items()}
 

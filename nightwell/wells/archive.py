@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import inspect
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,18 +21,14 @@ from urllib.parse import quote
 
 import icechunk
 import xarray as xr
-from blake3 import blake3
 
 from nightwell.errors import ConflictError, FormatError, NotFoundError, UnreachableError
+from nightwell.wells.fingerprint import fingerprint_of, versions_in
 
 #: Format of the commits' metadata; a higher one is refused.
 ARCHIVE_FORMAT = 1
 
 _BRANCH = "main"
-_FINGERPRINTED = (
-    "well", "inputs", "library_version", "profiles_version", "classifications_version", "cube_settings",
-    "deconvolution_settings", "software_version", "contract_version",
-)  # fmt: skip
 
 
 class ObjectStoreLocation(Protocol):
@@ -91,6 +86,8 @@ class Analysis:
         Whether any input is simulated.
     committed_at
         UTC.
+    versions
+        Of everything else it was made with, as :func:`~nightwell.wells.fingerprint.versions_in`.
     """
 
     analysis_id: str
@@ -101,6 +98,7 @@ class Analysis:
     software_version: str
     simulated: bool
     committed_at: datetime
+    versions: Mapping[str, str]
 
 
 class ResultsArchive:
@@ -150,6 +148,27 @@ class ResultsArchive:
         for known in _history(repository):
             if known.fingerprint == fingerprint:
                 return known, False
+        return self._write(repository, result, fingerprint), True
+
+    def make_newest(self, analysis: Analysis) -> Analysis:
+        """Commit an older analysis again, so that ``latest`` is it: its versions are those of today again.
+
+        Nothing is computed, and both analyses between stay. The newest itself is returned as it is.
+
+        Raises
+        ------
+        ConflictError, UnreachableError
+            As :meth:`commit`.
+        """
+        with self._alone():
+            repository = self._open()
+            if _history(repository)[0].fingerprint == analysis.fingerprint:
+                return _history(repository)[0]
+            session = repository.readonly_session(snapshot_id=analysis.analysis_id)
+            with xr.open_datatree(session.store, engine="zarr", consolidated=False, chunks=None) as result:
+                return self._write(repository, result.load(), analysis.fingerprint)
+
+    def _write(self, repository: Any, result: xr.DataTree, fingerprint: str) -> Analysis:
         session = repository.writable_session(_BRANCH)
         result.to_zarr(session.store, mode="w", zarr_format=3, consolidated=False, encoding=_encoding(result))
         message = f"analysis of {self.well}, library {result.attrs['library_version']}"
@@ -163,7 +182,7 @@ class ResultsArchive:
                 cause="another run analysed the same well at the same time",
                 next_step="analyse it again: nothing was changed",
             ) from error
-        return next(iter(_history(repository))), True
+        return _history(repository)[0]
 
     def analyses(self) -> tuple[Analysis, ...]:
         """Return all analyses of the well, oldest first; empty when there is none."""
@@ -196,8 +215,8 @@ class ResultsArchive:
         matching = [
             one for one in known if one.analysis_id.startswith(selector) or one.fingerprint.startswith(selector)
         ]
-        if len(matching) == 1 and selector:
-            return matching[0]
+        if selector and len({one.fingerprint for one in matching}) == 1:
+            return matching[-1]  # one that was made the newest again is the same result twice
         listed = ", ".join(one.analysis_id for one in known[-10:])
         raise NotFoundError(
             f"analysis '{selector}' of well '{self.well}'",
@@ -222,7 +241,7 @@ class ResultsArchive:
 
     @cached_property
     def _storage(self) -> Any:
-        return _storage(self._place, self._key)
+        return icechunk_storage(self._place, self._key)
 
     def _exists(self) -> bool:
         if isinstance(self._place, str | PathLike) and not (Path(self._place) / self._key).is_dir():
@@ -250,12 +269,6 @@ class ResultsArchive:
         )
 
 
-def fingerprint_of(result: xr.DataTree) -> str:
-    """Return the digest of all versions that a result was made from."""
-    versions = {name: result.attrs[name] for name in _FINGERPRINTED}
-    return blake3(json.dumps(versions, sort_keys=True).encode()).hexdigest(length=16)
-
-
 def _history(repository: Any) -> list[Analysis]:
     """Return the analyses, newest first."""
     found: list[Analysis] = []
@@ -281,15 +294,17 @@ def _history(repository: Any) -> list[Analysis]:
                 software_version=str(metadata["software_version"]),
                 simulated=bool(metadata["simulated"]),
                 committed_at=snapshot.written_at,
+                versions=versions_in(metadata),
             )
         )
     return found
 
 
 def _metadata(result: xr.DataTree, fingerprint: str) -> dict[str, object]:
-    names = (*_FINGERPRINTED, "profiles", "classifications", "simulated", "provenance")
+    attributes = {str(name): value for name, value in result.attrs.items()}
+    names = ("well", "inputs", "profiles", "classifications", "simulated", "provenance", *versions_in(attributes))
     return {"nightwell_archive_format": ARCHIVE_FORMAT, "fingerprint": fingerprint} | {
-        name: result.attrs[name] for name in names
+        name: attributes[name] for name in names
     }
 
 
@@ -305,7 +320,8 @@ def _encoding(result: xr.DataTree) -> dict[str, dict[str, object]]:
     }
 
 
-def _storage(place: Place, key: str) -> Any:
+def icechunk_storage(place: Place, key: str) -> Any:
+    """Return Icechunk's view of a folder below a place."""
     if isinstance(place, str | PathLike):
         if "ICECHUNK_LOG" not in os.environ:
             icechunk.set_logs_filter("error")  # it warns of concurrent commits to a directory; ours are locked

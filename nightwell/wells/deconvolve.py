@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntFlag
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -263,7 +264,9 @@ def tasks_by_blocks(function: Callable[[xr.Dataset], _Result], stream: xr.Datase
     variables = stream[["intensity", "variance", "scan_count", "flag"]]
     starts = range(0, max(stream.sizes["depth"], 1), BLOCK_DEPTHS)
     blocks = (variables.isel(depth=slice(start, start + BLOCK_DEPTHS)) for start in starts)
-    return [delayed(_on_block)(function, block) for block in blocks]
+    # The function as it is: dask would look for collections in it, profile by profile, for as long as the work takes.
+    work = delayed(partial(_on_block, function), pure=False, traverse=False)
+    return [work(block) for block in blocks]
 
 
 def _on_block(function: Callable[[xr.Dataset], _Result], block: xr.Dataset) -> _Result:

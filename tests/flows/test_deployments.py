@@ -18,7 +18,8 @@ ENTRY_POINTS = {
     "look-up-version/destination-site": "flows.remote.look_up_version",
     "recover-runs/source-site": "flows.recover.recover_runs",
     "recover-runs/destination-site": "flows.recover.recover_runs",
-    "reanalyse-volume/nightly": "flows.reanalyse.reanalyse_volume",
+    "reanalyse-well/nightly": "flows.reanalyse.reanalyse_well",
+    "reanalyse-wells/all-wells": "flows.reanalyse_wells.reanalyse_wells",
 }
 
 
@@ -60,7 +61,8 @@ def test_every_parameter_is_described_and_choices_are_choices(deployments: dict[
         ("recover-runs/source-site", {"site": "source"}),
         ("recover-runs/destination-site", {"site": "destination"}),
         ("backup-volume/source-site", {"volume": "well", "mode": "split", "keep_pair": False}),
-        ("reanalyse-volume/nightly", {"volume": "well", "version": "latest"}),
+        ("reanalyse-well/nightly", {"volume": "well", "version": "latest"}),
+        ("reanalyse-wells/all-wells", {}),
     ],
 )
 def test_the_scheduler_really_inserts_runs(
@@ -80,7 +82,7 @@ def test_a_committed_version_sets_a_re_analysis_of_its_volume_going(
 ) -> None:
     automation = next(a for a in deployed.ask("automations") if a["name"] == "reanalyse-after-backup")
     assert automation["enabled"]
-    nightly = deployments["reanalyse-volume/nightly"]["id"]
+    nightly = deployments["reanalyse-well/nightly"]["id"]
     assert automation["actions"][0]["deployment_id"] == nightly
     chosen = {"deployments": {"id": {"any_": [nightly]}}}
     for volume in ("disk-7", "well-7"):

@@ -1,0 +1,49 @@
+"""Analyse every well that needs it, on Dask, once a night."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from nightwell.reanalysis import SCANS_PATH
+from nightwell.settings import load_settings
+from nightwell.wells.fleet.well_task import Ending
+from tasks.wells import NightRequest, analyse_wells, publish_night
+
+
+@flow(name="reanalyse-wells", flow_run_name="re-analyse wells", persist_result=False)
+def reanalyse_wells(
+    scans: str | None = None,
+    volumes: list[str] | None = None,
+    path: str = SCANS_PATH,
+    cluster: str | None = None,
+    workers: int | None = None,
+) -> State[Any]:
+    """Find the wells whose newest analysis is not that of today's scans and method, and analyse them in parallel.
+
+    Args:
+        scans: Place of raw scans of many wells, a folder or s3://bucket/prefix; by default the setting wells.scans.
+        volumes: Volumes of the store that hold wells, by name or pattern; by default the setting wells.volumes.
+        path: Folder of the raw scans on a volume's file system.
+        cluster: Address of a Dask cluster, tcp://host:8786; by default the setting wells.cluster, or workers here.
+        workers: Worker processes here, one well at a time each; by default the setting wells.workers.
+    """
+    settings = load_settings()
+    wells = settings.wells
+    named = scans is not None or volumes is not None
+    request = NightRequest(
+        scans=(scans or "") if named else wells.scans,
+        volumes=tuple(volumes or ()) if named else wells.volumes,
+        path=path,
+        cluster=wells.cluster if cluster is None else cluster,
+        workers=wells.workers if workers is None else workers,
+        memory_bytes=wells.worker_memory_mib << 20,
+    )
+    night = analyse_wells(settings, request)
+    publish_night(night)
+    if night.that_ended(Ending.FAILED):
+        return Failed(message=night.summary)
+    return Completed(message=night.summary, data={"night": night.night_id})

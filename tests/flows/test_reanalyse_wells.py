@@ -1,0 +1,113 @@
+"""The night as a flow: what its page shows, that a failed well fails it by name, and a real kill in its midst."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import tomli_w
+from deployed import eventually
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+from flows.local_server import LocalPrefectServer
+from flows.reanalyse_wells import reanalyse_wells
+from nightwell.local.process import python
+from nightwell.wells.archive import ResultsArchive
+from nightwell.wells.fleet.generator import FleetPlan, write_fleet
+
+WELLS = 5
+NAMES = [f"SIMULATED-{number:05d}" for number in range(WELLS)]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fleet")
+    write_fleet(FleetPlan(WELLS, length_m=25.0, sample_every=25), folder)
+    return folder
+
+
+@pytest.fixture
+def results(fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return where the results are, after settings were written that name the fleet."""
+    file = tmp_path / "nightwell.toml"
+    wells = {"results": str(tmp_path / "results"), "scans": str(fleet), "workers": 1}
+    file.write_text(tomli_w.dumps({"state_directory": str(tmp_path / "state"), "wells": wells}))
+    monkeypatch.setenv("NIGHTWELL_SETTINGS", str(file))
+    yield tmp_path / "results"
+
+
+def committed(results: Path) -> dict[str, list[str]]:
+    """Return the ids of all analyses of each well."""
+    return {name: [one.analysis_id for one in ResultsArchive(results, name).analyses()] for name in NAMES}
+
+
+def workers_of(process: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def test_a_killed_night_is_finished_by_the_next_and_nothing_is_computed_twice(
+    prefect_server: LocalPrefectServer, fleet: Path, results: Path
+) -> None:
+    code = "from flows.reanalyse_wells import reanalyse_wells\nif __name__ == '__main__': reanalyse_wells()"
+    environment = {**os.environ, **prefect_server.environment}
+    flow = subprocess.Popen(python("-c", code), env=environment, start_new_session=True)
+    try:
+        eventually(
+            "two committed wells", lambda: sum(map(bool, committed(results).values())) >= 2 or None, timeout_s=120
+        )
+        left = workers_of(flow.pid)
+        os.kill(flow.pid, signal.SIGKILL)
+        assert flow.wait(timeout=30) == -signal.SIGKILL
+        # The workers see that their parent is gone; what one has in hand it commits, or does not.
+        assert psutil.wait_procs(left, timeout=60)[1] == []
+    finally:
+        if flow.poll() is None:
+            os.killpg(flow.pid, signal.SIGKILL)
+    before = committed(results)
+    done = [name for name, ids in before.items() if ids]
+    assert 2 <= len(done) < WELLS, "it was killed too late to show anything"
+    for name in done:
+        ResultsArchive(results, name).open().load()
+
+    state = reanalyse_wells(return_state=True)
+    assert state.is_completed(), state.message
+    assert f"0 of {WELLS} wells failed; {WELLS - len(done)} computed, 0 restored, {len(done)} current" in str(
+        state.message
+    )
+    after = committed(results)
+    assert {name: after[name] for name in done} == {name: before[name] for name in done}
+    assert all(len(ids) == 1 for ids in after.values())
+
+
+def test_a_failed_well_fails_the_flow_by_name_and_the_table_says_why(
+    prefect_server: LocalPrefectServer, fleet: Path, results: Path, tmp_path: Path
+) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    (scans / "good").symlink_to(fleet / f"{NAMES[0]}.zarr")
+    (scans / "cube").mkdir()
+    (scans / "cube" / "zarr.json").write_text('{"attributes": {"contract": "nightwell cube", "well": "x"}}')
+    state = reanalyse_wells(scans=str(scans), return_state=True)
+    assert state.is_failed()
+    assert str(state.message).startswith("1 of 2 wells failed: scans 'cube'")
+    with get_client(sync_client=True) as api:
+        shown = api.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["wells-night"])))
+    newest = max(shown, key=lambda one: str(one.created))
+    rows = json.loads(str(newest.data))
+    assert [row["ended"] for row in rows] == ["failed", "computed"]
+    assert "nightwell cube" in rows[0]["error"]
+    assert rows[1]["simulated"] == "SIMULATED"
+    assert str(state.message) in str(newest.description)
+    nothing = reanalyse_wells(scans="", volumes=[], return_state=True)
+    assert nothing.is_failed()
+    assert "raw scans of wells" in str(nothing.message)

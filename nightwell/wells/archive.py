@@ -338,6 +338,14 @@ def icechunk_storage(place: Place, key: str) -> Any:
     )
 
 
+def open_repository(place: Place, key: str, *, create: bool) -> Any:
+    """Open the Icechunk repository of a key at a place; made first when ``create`` and absent (IcechunkError)."""
+    storage = _storage(place, key)
+    if create and not icechunk.Repository.exists(storage):
+        return icechunk.Repository.create(storage, **_first_format())
+    return icechunk.Repository.open(storage)
+
+
 def _first_format() -> dict[str, Any]:
     """Return the argument that keeps Icechunk 2 to the format that Icechunk 1 reads; only Icechunk 2 has it."""
     has_choice = "spec_version" in inspect.signature(icechunk.Repository.create).parameters

@@ -23,6 +23,9 @@ from nightwell.wells.variables import TIME_DTYPE, Variable, check_increasing, ch
 
 CONTRACT_VERSION = 1
 
+#: What the acquisition has to say of a scan, as bits.
+SCAN_FLAGS = ("gap_before", "clock_jumped", "short_purge", "late", "high_blank", "saturated")
+
 SCANS = (
     Variable("intensity", ("scan", "mz"), "float32", "A", "ion current; NaN where the m/z was not measured"),
     Variable("mz", ("mz",), "float64", "1", "mass-to-charge ratio, whole numbers"),
@@ -33,6 +36,18 @@ SCANS = (
     Variable("pressure", ("scan",), "float64", "Pa", "pressure in the analyser; NaN when unknown"),
     Variable("sample_depth", ("scan",), "float64", "m", "depth of a discrete sample; NaN otherwise", required=False),
     Variable("collected", ("scan",), TIME_DTYPE, "", "when cuttings left the hole; NaT otherwise", required=False),
+    Variable("flag", ("scan",), "int16", "", "what to know of the scan", codes=SCAN_FLAGS, masks=True, required=False),
+)
+
+#: Why there are no scans for a time, or a sample is missing.
+GAP_REASONS = ("stopped", "instrument", "clock", "missed", "source")
+
+GAPS = (
+    Variable("start", ("gap",), TIME_DTYPE, "", "end of the last scan before, UTC"),
+    Variable("end", ("gap",), TIME_DTYPE, "", "when acquisition went on, UTC"),
+    Variable("reason", ("gap",), "int8", "", "why", codes=GAP_REASONS),
+    Variable("stream", ("gap",), "int8", "", "code of the stream of a missed sample; -1 for all streams"),
+    Variable("sample_depth", ("gap",), "float64", "m", "depth of a missed sample; NaN otherwise"),
 )
 
 DRILLING = (
@@ -157,7 +172,7 @@ def validate_scans(tree: xr.DataTree) -> None:
         check_increasing(drilling["time"].to_numpy(), subject="variable 'time' of group '/drilling'")
         if "gas_line_delay_s" not in drilling.attrs:
             raise refuse("group '/drilling'", "attribute gas_line_delay_s", "none", "it was not written")
-    for name, variables in (("geometry", GEOMETRY), ("carbide", CARBIDE)):
+    for name, variables in (("geometry", GEOMETRY), ("carbide", CARBIDE), ("gaps", GAPS)):
         if name in tree.children:
             check_variables(tree[name].to_dataset(), variables, where=f"group '/{name}'")
     if "truth" in tree.children:

@@ -91,6 +91,29 @@ class Deconvolver:
         Twice: the cube's variance was estimated from the currents themselves, so a current that came out low by
         chance has too much weight. The second time, the signal in the variance is that of the first fit.
         """
+        intensity, variance, shot = self.weigh(block)
+        return solve(
+            self.design,
+            intensity,
+            variance,
+            signed=self.signed,
+            own_shot=shot,
+            own_relative=self.pattern_error,
+            with_covariance=with_covariance,
+        )
+
+    def weigh(self, block: xr.Dataset) -> tuple[Floats, Floats, Floats]:
+        """Return what :meth:`solve` solves: intensity, its variance (pattern error included), and the shot factor.
+
+        Returns
+        -------
+        intensity
+            float64 (depth, mz), A.
+        variance
+            float64 (depth, mz), A2: measured, with the signal of a first fit in it, and ``(pattern_error * fit)**2``.
+        shot
+            float64 (depth, mz), A: variance that one unit of current brings.
+        """
         intensity = block["intensity"].to_numpy().astype(np.float64)
         counts = np.maximum(block["scan_count"].to_numpy(), 1).astype(np.float64)
         shot = np.broadcast_to((self.shot_a / counts)[:, None], intensity.shape)
@@ -98,15 +121,7 @@ class Deconvolver:
         guess = measured + (self.pattern_error * intensity) ** 2
         first = solve(self.design, intensity, guess, signed=self.signed, with_errors=False)
         expected = np.maximum(measured + shot * (first.fit - intensity), _LEAST_VARIANCE_SHARE * measured)
-        return solve(
-            self.design,
-            intensity,
-            expected + (self.pattern_error * first.fit) ** 2,
-            signed=self.signed,
-            own_shot=shot,
-            own_relative=self.pattern_error,
-            with_covariance=with_covariance,
-        )
+        return intensity, expected + (self.pattern_error * first.fit) ** 2, shot
 
     def flags(self, block: xr.Dataset, found: Solution) -> NDArray[np.uint8]:
         """Return the :class:`SpeciesFlag` of every depth and species, uint8 (depth, species)."""

@@ -14,6 +14,7 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from nightwell.wells.instrument import Instrument
+from nightwell.wells.monte_carlo import MonteCarlo, scatter_of
 from nightwell.wells.nnls import Solution, solve
 from nightwell.wells.species import MAX_CONDITION, SpeciesLibrary
 
@@ -60,16 +61,22 @@ class Deconvolution:
         Species that may be negative in a stream whose blank was subtracted.
     max_condition
         A library with a larger condition number on the m/z axis is refused.
+    monte_carlo
+        Draw patterns and counts anew and report how amounts scatter, instead of the covariance of the fit. Costs some
+        hundred times the time; ``None`` leaves it.
     """
 
     pattern_error: float = 0.02
     signed: tuple[str, ...] = BLANK_SPECIES
     max_condition: float = MAX_CONDITION
+    monte_carlo: MonteCarlo | None = None
 
     @property
     def version(self) -> str:
         """The settings as text; equal text gives equal results."""
-        return f"pattern_error={self.pattern_error!r} signed={','.join(self.signed)}"
+        text = f"pattern_error={self.pattern_error!r} signed={','.join(self.signed)}"
+        drawn = self.monte_carlo
+        return text if drawn is None else f"{text} draws={drawn.draws} seed={drawn.seed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ class Deconvolver:
     shot_a: float  # variance of a single scan per unit of current
     pattern_error: float
     units: str
+    monte_carlo: MonteCarlo | None = None
 
     def solve(self, block: xr.Dataset, *, with_covariance: bool = False) -> Solution:
         """Solve all spectra of a dataset of the cube's contract (read into memory).
@@ -92,7 +100,7 @@ class Deconvolver:
         chance has too much weight. The second time, the signal in the variance is that of the first fit.
         """
         intensity, variance, shot = self.weigh(block)
-        return solve(
+        found = solve(
             self.design,
             intensity,
             variance,
@@ -101,6 +109,27 @@ class Deconvolver:
             own_relative=self.pattern_error,
             with_covariance=with_covariance,
         )
+        return found if self.monte_carlo is None else self._draw(block, found, variance, self.monte_carlo)
+
+    def _draw(self, block: xr.Dataset, found: Solution, variance: Floats, settings: MonteCarlo) -> Solution:
+        """Put the scatter of draws in the place of sigma; covariances keep their correlations."""
+        drawn = scatter_of(
+            self.design,
+            found.value,
+            variance,
+            variance - (self.pattern_error * found.fit) ** 2,
+            self.pattern_error,
+            settings,
+            keys=block["depth"].to_numpy(),
+            signed=self.signed,
+        )
+        # A species that no draw lets off the bound has no scatter: what the fit says of it stands.
+        sigma = np.where(drawn.sigma > 0.0, drawn.sigma, found.sigma)
+        ratio = np.nan_to_num(sigma / found.sigma, nan=1.0)
+        covariance = found.covariance
+        if covariance.size:
+            covariance = covariance * ratio[:, :, None] * ratio[:, None, :]
+        return found._replace(sigma=sigma, covariance=covariance, low=drawn.low, high=drawn.high)
 
     def weigh(self, block: xr.Dataset) -> tuple[Floats, Floats, Floats]:
         """Return what :meth:`solve` solves: intensity, its variance (pattern error included), and the shot factor.
@@ -151,6 +180,15 @@ class Deconvolver:
         by_species = ("depth", "species")
         spectrum = {"units": "A", "long_name": "intensity less its fit"}
         chi2 = np.where(measured, found.chi2, np.nan)
+        drawn = {
+            name: (
+                by_species,
+                values.astype(np.float32),
+                {"units": self.units, "long_name": f"percentile {percentile}"},
+            )
+            for name, values, percentile in (("low", found.low, 15.9), ("high", found.high, 84.1))
+            if self.monte_carlo is not None
+        }
         return xr.Dataset(
             {
                 "value": (by_species, found.value.astype(np.float32), {"units": self.units, "long_name": "amount"}),
@@ -160,6 +198,7 @@ class Deconvolver:
                     found.limit.astype(np.float32),
                     {"units": self.units, "long_name": "amount detected with 95 % (Currie)"},
                 ),
+                **drawn,
                 "flag": (by_species, self.flags(block, found), flag_attributes(SpeciesFlag)),
                 "residual": (("depth", "mz"), (intensity - found.fit).astype(np.float32), spectrum),
                 "chi2": ("depth", chi2.astype(np.float32), {"units": "1", "long_name": "weighted sum of squares"}),
@@ -211,6 +250,7 @@ def make_deconvolver(
         shot_a=(instrument.excess_noise or 1.0) * charge / dwell if charge and dwell else 0.0,
         pattern_error=settings.pattern_error,
         units="ppm" if sensitivity else "relative",
+        monte_carlo=settings.monte_carlo,
     )
 
 
@@ -229,7 +269,8 @@ def deconvolve(
     xarray.Dataset
         Dims (depth, species): ``value``, ``sigma``, ``detection_limit`` float32 [ppm by volume, on the internal
         sensitivities of the library], ``flag`` uint8 :class:`SpeciesFlag`; dims (depth, mz): ``residual`` float32
-        [A]; dims (depth,): ``chi2`` float32 and ``freedom`` int16. A depth without a spectrum is NaN.
+        [A]; dims (depth,): ``chi2`` float32 and ``freedom`` int16. A depth without a spectrum is NaN. With Monte Carlo
+        also ``low`` and ``high`` float32 (depth, species), the percentiles 15.9 and 84.1 of the draws.
 
     Raises
     ------

@@ -54,6 +54,8 @@ class Solution(NamedTuple):
         Weighted sum of squared residuals.
     freedom : ndarray of int64, dims (spectrum,)
         Measured m/z less passive species.
+    low, high : ndarray of float64, dims (spectrum, species)
+        Percentiles 15.9 and 84.1 of Monte Carlo draws; empty without them.
     """
 
     value: NDArray[np.float64]
@@ -63,6 +65,8 @@ class Solution(NamedTuple):
     fit: NDArray[np.float64]
     chi2: NDArray[np.float64]
     freedom: NDArray[np.int64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 def solve(
@@ -148,7 +152,8 @@ def solve(
     fit = np.nan_to_num(value) @ design.T
     chi2 = (weights * (signal - fit) ** 2).sum(axis=1)
     freedom = measured.sum(axis=1) - passive.sum(axis=1)
-    return Solution(value, sigma, limit * DETECTION_SIGMAS, covariance, fit, chi2, freedom)
+    none = np.empty((0, species))
+    return Solution(value, sigma, limit * DETECTION_SIGMAS, covariance, fit, chi2, freedom, none, none)
 
 
 def _one_by_one(

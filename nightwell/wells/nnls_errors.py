@@ -3,7 +3,7 @@
 Words as in :mod:`nightwell.wells.nnls_kernel`; ``cov`` is the covariance of the scaled amounts.
 """
 
-# ruff: noqa: PLR0917, C901 - compiled functions take their arrays one by one; calls between them cost compile time
+# ruff: noqa: C901, PLR0912, PLR0917, FBT001, SIM110 - compiled functions take their arrays one by one; calls between them cost compile time
 
 from __future__ import annotations
 
@@ -22,14 +22,18 @@ from nightwell.wells.nnls_kernel import (
     compiled,
     gradient,
     gram,
+    refine,
     search,
     space,
+    start,
     sweep,
 )
 
 _FAR_BELOW = -6.0
 # A weight that grows by less than this share when a species is taken out is left as it is.
 _LEAST_GAIN = 0.01
+# A species this many sigmas off the bound is off it at the next depth too.
+_SURE_SIGMAS = 2.0
 
 
 class Room(NamedTuple):
@@ -220,6 +224,36 @@ def _settle(a: Matrix, y: Floats, w: Floats, value: Floats, passive: Bools, work
 
 
 @compiled
+def _are_equal(weights: Floats, row: int) -> bool:
+    """Return whether a spectrum has the weights of the one before it."""
+    for m in range(weights.shape[1]):
+        if weights[row, m] != weights[row - 1, m]:
+            return False
+    return True
+
+
+@compiled
+def _follow(
+    a: Matrix, y: Floats, w: Floats, signed: Bools, passive: Bools, work: Space, has_table: bool, is_same: bool
+) -> bool:
+    """Solve a spectrum after the one before it, of which ``passive`` and, if ``has_table``, the table are left.
+
+    With the same weights (``is_same``) the table serves again. Otherwise the new one starts with the species that were
+    sure of their place: of those that hovered at the bound, the gradient knows more than the neighbour.
+    """
+    table, size = work.table, passive.size
+    if has_table and is_same:
+        for s in range(size):
+            table[size, s] = 0.0
+        if refine(a, y, w, passive, work) and search(a, y, w, signed, passive, work):
+            return True
+    elif has_table:
+        for s in range(size):
+            passive[s] = passive[s] and table[size, s] * table[size, s] > -_SURE_SIGMAS * _SURE_SIGMAS * table[s, s]
+    return start(a, y, w, signed, passive, work) and search(a, y, w, signed, passive, work)
+
+
+@compiled
 def solve_rows(
     a: Matrix, spectra: Floats, weights: Floats, signed: Bools, shot: Floats, own_relative: float,
     value: Floats, passive: Bools, settled: Bools, sigma: Floats, limit: Floats, covariance: Floats,
@@ -241,18 +275,21 @@ def solve_rows(
         np.zeros(peaks, np.int64), np.zeros(peaks), np.zeros((peaks, peaks + 1)),
     )  # fmt: skip
     widen, guess = np.zeros(size), np.zeros(size, np.bool_)
+    swept = False
     wants_whole = wants_limit or covariance.shape[0] > 0
     for row in range(rows):
         y, w, here = spectra[row], weights[row], passive[row]
         if is_given:
             _settle(a, y, w, value[row], here, work)
         else:
-            settled[row] = search(a, y, w, signed, guess, here, work)
+            settled[row] = _follow(a, y, w, signed, guess, work, swept, swept and _are_equal(weights, row))
+            swept = settled[row]
+            for s in range(size):
+                here[s] = guess[s]
+                value[row, s] = work.x[s]
+                guess[s] = guess[s] and settled[row]
             if not settled[row]:
                 continue
-            for s in range(size):
-                guess[s] = here[s]
-                value[row, s] = work.x[s]
         if not wants_sigma:
             continue
         _spread(here, work, widen, sigma[row])

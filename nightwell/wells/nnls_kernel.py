@@ -224,14 +224,15 @@ def gradient(a: Matrix, y: Floats, w: Floats, x: Floats, scale: Floats, residual
 
 
 @compiled
-def _refine(a: Matrix, y: Floats, w: Floats, passive: Bools, room: Space) -> bool:
-    """Bring the amounts of the passive set to full accuracy and the gradients with them; False when that fails."""
+def refine(a: Matrix, y: Floats, w: Floats, passive: Bools, room: Space) -> bool:
+    """Bring the amounts of the passive set to full accuracy and the gradients with them; False when that fails.
+
+    They begin from what the last row of the table says.
+    """
     table, scale, x, g, step = room.table, room.scale, room.x, room.g, room.step
     size = scale.size
-    largest = 0.0
     for s in range(size):
         x[s] = table[size, s] * scale[s] if passive[s] else 0.0
-        largest = max(largest, abs(table[size, s]) if passive[s] else 0.0)
     for turn in range(_REFINEMENTS):
         gradient(a, y, w, x, scale, room.residual, g)
         for s in range(size):
@@ -246,11 +247,12 @@ def _refine(a: Matrix, y: Floats, w: Floats, passive: Bools, room: Space) -> boo
                 step[j] -= row[j] * gain
                 total -= row[j] * g[j]
             step[i] += total - row[i] * gain
-        moved = 0.0
+        moved = largest = 0.0
         for s in range(size):
             if passive[s]:
                 x[s] += step[s] * scale[s]
                 moved = max(moved, abs(step[s]))
+                largest = max(largest, abs(x[s] / scale[s]))
         if moved <= _REFINED * largest or (turn == _REFINEMENTS - 1 and moved <= _NEARLY_REFINED * largest):
             gradient(a, y, w, x, scale, room.residual, g)
             for s in range(size):
@@ -260,28 +262,32 @@ def _refine(a: Matrix, y: Floats, w: Floats, passive: Bools, room: Space) -> boo
 
 
 @compiled
-def search(a: Matrix, y: Floats, w: Floats, signed: Bools, guess: Bools, passive: Bools, room: Space) -> bool:
-    """Find the passive set from a guess, by block pivoting, and the amounts; False where another method must go on.
+def start(a: Matrix, y: Floats, w: Floats, signed: Bools, passive: Bools, room: Space) -> bool:
+    """Make the table and sweep it on the passive set that is guessed; False when the set is singular."""
+    gram(a, y, w, room)
+    count = 0
+    for s in range(passive.size):
+        if (passive[s] or signed[s]) and room.scale[s] > 0.0:
+            room.moving[count] = s
+            count += 1
+        passive[s] = False
+    return sweep(room, passive, room.moving, count)
+
+
+@compiled
+def search(a: Matrix, y: Floats, w: Floats, signed: Bools, passive: Bools, room: Space) -> bool:
+    """Find the passive set and the amounts from a table swept on a guess; False where another method must go on.
 
     All species on the wrong side move at once (Portugal, Judice and Vicente 1994).
     """
     table, scale, moving = room.table, room.scale, room.moving
     size = scale.size
-    gram(a, y, w, room)
     length = 0.0
     for m in range(y.size):
         length += w[m] * y[m] * y[m]
     tolerance = 4.0 * size * _EPS * np.sqrt(length)
-    wrong = 0
-    for s in range(size):
-        passive[s] = False
-        if (guess[s] or signed[s]) and scale[s] > 0.0:
-            moving[wrong] = s
-            wrong += 1
     fewest, patience, refined = size + 1, _PATIENCE, False
     while True:
-        if not sweep(room, passive, moving, wrong):
-            return False
         while True:
             wrong = 0
             for s in range(size):
@@ -292,7 +298,7 @@ def search(a: Matrix, y: Floats, w: Floats, signed: Bools, guess: Bools, passive
                     wrong += 1
             if wrong > 0 or refined:
                 break
-            if not _refine(a, y, w, passive, room):
+            if not refine(a, y, w, passive, room):
                 return False
             refined = True
         if wrong == 0:
@@ -302,5 +308,5 @@ def search(a: Matrix, y: Floats, w: Floats, signed: Bools, guess: Bools, passive
             fewest, patience = wrong, _PATIENCE
         else:
             patience -= 1
-        if patience < 0:
+        if patience < 0 or not sweep(room, passive, moving, wrong):
             return False

@@ -15,6 +15,7 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from nightwell.wells.instrument import Instrument
+from nightwell.wells.monte_carlo import MonteCarlo, scatter_of
 from nightwell.wells.nnls import Solution, solve
 from nightwell.wells.species import MAX_CONDITION, SpeciesLibrary
 
@@ -61,16 +62,22 @@ class Deconvolution:
         Species that may be negative in a stream whose blank was subtracted.
     max_condition
         A library with a larger condition number on the m/z axis is refused.
+    monte_carlo
+        Draw patterns and counts anew and report how amounts scatter, instead of the covariance of the fit. Costs some
+        hundred times the time; ``None`` leaves it.
     """
 
     pattern_error: float = 0.02
     signed: tuple[str, ...] = BLANK_SPECIES
     max_condition: float = MAX_CONDITION
+    monte_carlo: MonteCarlo | None = None
 
     @property
     def version(self) -> str:
         """The settings as text; equal text gives equal results."""
-        return f"pattern_error={self.pattern_error!r} signed={','.join(self.signed)}"
+        text = f"pattern_error={self.pattern_error!r} signed={','.join(self.signed)}"
+        drawn = self.monte_carlo
+        return text if drawn is None else f"{text} draws={drawn.draws} seed={drawn.seed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +92,57 @@ class Deconvolver:
     shot_a: float  # variance of a single scan per unit of current
     pattern_error: float
     units: str
+    monte_carlo: MonteCarlo | None = None
 
     def solve(self, block: xr.Dataset, *, with_covariance: bool = False) -> Solution:
         """Solve all spectra of a dataset of the cube's contract (read into memory).
 
         Twice: the cube's variance was estimated from the currents themselves, so a current that came out low by
         chance has too much weight. The second time, the signal in the variance is that of the first fit.
+        """
+        intensity, variance, shot = self.weigh(block)
+        found = solve(
+            self.design,
+            intensity,
+            variance,
+            signed=self.signed,
+            own_shot=shot,
+            own_relative=self.pattern_error,
+            with_covariance=with_covariance,
+        )
+        return found if self.monte_carlo is None else self._draw(block, found, variance, self.monte_carlo)
+
+    def _draw(self, block: xr.Dataset, found: Solution, variance: Floats, settings: MonteCarlo) -> Solution:
+        """Put the scatter of draws in the place of sigma; covariances keep their correlations."""
+        drawn = scatter_of(
+            self.design,
+            found.value,
+            variance,
+            variance - (self.pattern_error * found.fit) ** 2,
+            self.pattern_error,
+            settings,
+            keys=block["depth"].to_numpy(),
+            signed=self.signed,
+        )
+        # A species that no draw lets off the bound has no scatter: what the fit says of it stands.
+        sigma = np.where(drawn.sigma > 0.0, drawn.sigma, found.sigma)
+        ratio = np.nan_to_num(sigma / found.sigma, nan=1.0)
+        covariance = found.covariance
+        if covariance.size:
+            covariance = covariance * ratio[:, :, None] * ratio[:, None, :]
+        return found._replace(sigma=sigma, covariance=covariance, low=drawn.low, high=drawn.high)
+
+    def weigh(self, block: xr.Dataset) -> tuple[Floats, Floats, Floats]:
+        """Return what :meth:`solve` solves: intensity, its variance (pattern error included), and the shot factor.
+
+        Returns
+        -------
+        intensity
+            float64 (depth, mz), A.
+        variance
+            float64 (depth, mz), A2: measured, with the signal of a first fit in it, and ``(pattern_error * fit)**2``.
+        shot
+            float64 (depth, mz), A: variance that one unit of current brings.
         """
         intensity = block["intensity"].to_numpy().astype(np.float64)
         counts = np.maximum(block["scan_count"].to_numpy(), 1).astype(np.float64)
@@ -99,15 +151,7 @@ class Deconvolver:
         guess = measured + (self.pattern_error * intensity) ** 2
         first = solve(self.design, intensity, guess, signed=self.signed, with_errors=False)
         expected = np.maximum(measured + shot * (first.fit - intensity), _LEAST_VARIANCE_SHARE * measured)
-        return solve(
-            self.design,
-            intensity,
-            expected + (self.pattern_error * first.fit) ** 2,
-            signed=self.signed,
-            own_shot=shot,
-            own_relative=self.pattern_error,
-            with_covariance=with_covariance,
-        )
+        return intensity, expected + (self.pattern_error * first.fit) ** 2, shot
 
     def flags(self, block: xr.Dataset, found: Solution) -> NDArray[np.uint8]:
         """Return the :class:`SpeciesFlag` of every depth and species, uint8 (depth, species)."""
@@ -137,6 +181,15 @@ class Deconvolver:
         by_species = ("depth", "species")
         spectrum = {"units": "A", "long_name": "intensity less its fit"}
         chi2 = np.where(measured, found.chi2, np.nan)
+        drawn = {
+            name: (
+                by_species,
+                values.astype(np.float32),
+                {"units": self.units, "long_name": f"percentile {percentile}"},
+            )
+            for name, values, percentile in (("low", found.low, 15.9), ("high", found.high, 84.1))
+            if self.monte_carlo is not None
+        }
         return xr.Dataset(
             {
                 "value": (by_species, found.value.astype(np.float32), {"units": self.units, "long_name": "amount"}),
@@ -146,6 +199,7 @@ class Deconvolver:
                     found.limit.astype(np.float32),
                     {"units": self.units, "long_name": "amount detected with 95 % (Currie)"},
                 ),
+                **drawn,
                 "flag": (by_species, self.flags(block, found), flag_attributes(SpeciesFlag)),
                 "residual": (("depth", "mz"), (intensity - found.fit).astype(np.float32), spectrum),
                 "chi2": ("depth", chi2.astype(np.float32), {"units": "1", "long_name": "weighted sum of squares"}),
@@ -197,6 +251,7 @@ def make_deconvolver(
         shot_a=(instrument.excess_noise or 1.0) * charge / dwell if charge and dwell else 0.0,
         pattern_error=settings.pattern_error,
         units="ppm" if sensitivity else "relative",
+        monte_carlo=settings.monte_carlo,
     )
 
 
@@ -215,7 +270,8 @@ def deconvolve(
     xarray.Dataset
         Dims (depth, species): ``value``, ``sigma``, ``detection_limit`` float32 [ppm by volume, on the internal
         sensitivities of the library], ``flag`` uint8 :class:`SpeciesFlag`; dims (depth, mz): ``residual`` float32
-        [A]; dims (depth,): ``chi2`` float32 and ``freedom`` int16. A depth without a spectrum is NaN.
+        [A]; dims (depth,): ``chi2`` float32 and ``freedom`` int16. A depth without a spectrum is NaN. With Monte Carlo
+        also ``low`` and ``high`` float32 (depth, species), the percentiles 15.9 and 84.1 of the draws.
 
     Raises
     ------

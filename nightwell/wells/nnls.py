@@ -3,11 +3,11 @@ r"""Weighted non-negative least squares for many spectra at once: functions of p
 For every spectrum ``y`` with weights ``w`` (the inverse variances) find ``x >= 0`` that minimises
 ``sum_m w_m * (y_m - sum_s A_ms x_s)**2``.
 
-Block pivoting on the normal equations. The Gram matrix is gathered from the non-zero entries of ``A`` only: a species
-has some ten peaks out of a hundred m/z. A spectrum starts from the passive set of its neighbour, which is nearly
-always right. The last solve is refined with the residual of the spectrum itself (corrected semi-normal equations), so
-the answer neither depends on the neighbour nor loses the digits that normal equations lose. The few spectra whose
-block exchanges do not come to rest go to the active-set method of Lawson and Hanson.
+Block pivoting on the normal equations, by sweeps of the Gram matrix (:mod:`nightwell.wells.nnls_kernel`). A spectrum
+starts from the passive set of its neighbour, which is nearly always right. The last solve is refined with the residual
+of the spectrum itself (corrected semi-normal equations), so the answer neither depends on the neighbour nor loses the
+digits that normal equations lose. The swept matrix holds the covariance too. The few spectra whose block exchanges do
+not come to rest go to the active-set method of Lawson and Hanson.
 
 References
 ----------
@@ -26,8 +26,8 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from nightwell.wells.nnls_errors import find_errors
-from nightwell.wells.nnls_kernel import find_passive
+from nightwell.wells.nnls_errors import solve_rows
+from nightwell.wells.nnls_kernel import LANES, Matrix
 
 #: Currie's detection limit for 5 % errors of both kinds, in standard deviations of the empty measurement.
 DETECTION_SIGMAS = 3.29
@@ -54,6 +54,8 @@ class Solution(NamedTuple):
         Weighted sum of squared residuals.
     freedom : ndarray of int64, dims (spectrum,)
         Measured m/z less passive species.
+    low, high : ndarray of float64, dims (spectrum, species)
+        Percentiles 15.9 and 84.1 of Monte Carlo draws; empty without them.
     """
 
     value: NDArray[np.float64]
@@ -63,6 +65,8 @@ class Solution(NamedTuple):
     fit: NDArray[np.float64]
     chi2: NDArray[np.float64]
     freedom: NDArray[np.int64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 def solve(
@@ -74,6 +78,7 @@ def solve(
     own_shot: NDArray[np.float64] | None = None,
     own_relative: float = 0.0,
     with_errors: bool = True,
+    with_limit: bool = True,
     with_covariance: bool = False,
 ) -> Solution:
     """Solve the weighted non-negative least squares problem of every spectrum.
@@ -93,7 +98,9 @@ def solve(
     own_relative
         Relative pattern error that ``variance`` holds as ``(own_relative * y)**2``.
     with_errors
-        Whether ``sigma``, ``limit`` and ``covariance`` are wanted; they cost as much as the amounts.
+        Whether ``sigma``, ``limit`` and ``covariance`` are wanted.
+    with_limit
+        Whether ``limit`` is wanted; without it they cost next to nothing.
     with_covariance
         Whether to keep the whole covariance, species^2 numbers per spectrum.
 
@@ -107,28 +114,46 @@ def solve(
     signal = np.where(measured, spectra, 0.0)
     shot = np.zeros_like(weights) if own_shot is None else np.where(np.isfinite(own_shot), own_shot, 0.0)
     rows, species = spectra.shape[0], design.shape[1]
-    starts, columns, entries = _by_rows(np.ascontiguousarray(design, dtype=np.float64))
+    matrix = matrix_of(design)
     value = np.zeros((rows, species))
     passive = np.zeros((rows, species), dtype=np.bool_)
     settled = np.zeros(rows, dtype=np.bool_)
     free = np.zeros(species, dtype=np.bool_) if signed is None else np.asarray(signed, dtype=np.bool_)
-    find_passive(starts, columns, entries, signal, weights, free, value, passive, settled)
-    for row in np.flatnonzero(~settled):
+    sigma, limit = np.full_like(value, np.nan), np.full_like(value, np.nan)
+    covariance = np.zeros((rows if with_covariance else 0, species, species))
+
+    def run(at: slice | NDArray[np.intp], *, given: bool) -> None:
+        """Solve some rows; those that were picked one by one are copies, and go back."""
+        out = (
+            value[at],
+            passive[at],
+            settled[at],
+            sigma[at],
+            limit[at],
+            covariance[at] if with_covariance else covariance,
+        )
+        solve_rows(
+            matrix, signal[at], weights[at], free, shot[at], own_relative, *out, given, with_errors,
+            with_errors and with_limit,
+        )  # fmt: skip
+        if not isinstance(at, slice):
+            value[at], passive[at], settled[at], sigma[at], limit[at] = out[:5]
+            if with_covariance:
+                covariance[at] = out[5]
+
+    run(slice(None), given=False)
+    left = np.flatnonzero(~settled)
+    for row in left:
         value[row] = _one_by_one(design, free, signal[row], weights[row])
         passive[row] = value[row] != 0
-    sigma, limit = np.full_like(value, np.nan), np.full_like(value, np.nan)
-    peaks = int(np.count_nonzero(design, axis=0).max(initial=1))
-    covariance = np.zeros((rows if with_covariance else 0, species, species))
-    if with_errors:
-        find_errors(
-            starts, columns, entries, signal, weights, shot, own_relative, peaks, value, passive, sigma, limit,
-            covariance,
-        )  # fmt: skip
+    if left.size:
+        run(left, given=True)
     value[(weights @ design**2) == 0.0] = np.nan
     fit = np.nan_to_num(value) @ design.T
     chi2 = (weights * (signal - fit) ** 2).sum(axis=1)
     freedom = measured.sum(axis=1) - passive.sum(axis=1)
-    return Solution(value, sigma, limit * DETECTION_SIGMAS, covariance, fit, chi2, freedom)
+    none = np.empty((0, species))
+    return Solution(value, sigma, limit * DETECTION_SIGMAS, covariance, fit, chi2, freedom, none, none)
 
 
 def _one_by_one(
@@ -151,8 +176,17 @@ def _one_by_one(
     return unscaled
 
 
-def _by_rows(design: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return the non-zero entries of the design matrix row by row: starts, columns, entries."""
-    rows, columns = np.nonzero(design)
-    starts = np.searchsorted(rows, np.arange(design.shape[0] + 1)).astype(np.int64)
-    return starts, columns.astype(np.int64), design[rows, columns]
+def matrix_of(design: NDArray[np.float64]) -> Matrix:
+    """Return a design matrix as the compiled functions want it."""
+    species = design.shape[1]
+    dense = np.zeros((design.shape[0], -(-species // LANES) * LANES))
+    dense[:, :species] = design
+    row, row_columns = np.nonzero(design)
+    column, column_rows = np.nonzero(design.T)
+    return Matrix(
+        dense,
+        np.searchsorted(column, np.arange(species + 1)).astype(np.int64),
+        column_rows.astype(np.int64),
+        np.searchsorted(row, np.arange(design.shape[0] + 1)).astype(np.int64),
+        row_columns.astype(np.int64),
+    )

@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Weighted non-negative least squares with one-sigmas: nightwell beside the loop that one would write with scipy.
+
+Simulated spectra: 48 species of the library that ships on 200 m/z, amounts that wander with depth, a third of them
+absent, counting noise and 2 % pattern error in the weights. Both sides get the same arrays and give the amount and the
+one-sigma of every species; seconds are of the processor, and the turns alternate, so that a busy machine is busy for
+both. Amounts are compared before any figure is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")  # before NumPy: a core against a core
+
+import numpy as np
+import scipy
+import scipy.optimize
+from numpy.typing import NDArray
+from results import describe_machine
+
+from nightwell.wells.monte_carlo import MonteCarlo, scatter_of
+from nightwell.wells.nnls import Solution, solve
+from nightwell.wells.species import SpeciesLibrary
+from nightwell.wells.species_file import load_library
+
+Floats = NDArray[np.float64]
+
+ROOT = Path(__file__).resolve().parents[1]
+MZ, SPECIES = 200, 48
+MARKS = ("<!-- speed: begin -->", "<!-- speed: end -->")
+SHOT, FLOOR, PATTERN_ERROR = 0.1, 0.01, 0.02
+AGREE = 1e-9
+
+
+def library_of(count: int) -> SpeciesLibrary:
+    """Return the core species and, in the order of the file, others until there are ``count``."""
+    core, every = load_library(), load_library(core=False)
+    others = [name for name in every.names if name not in core.names]
+    axis = np.arange(1.0, MZ + 1.0)
+    chosen = list(core.names)
+    for name in others:
+        if len(chosen) < count and every.select([*chosen, name]).condition_number(axis) < 200.0:  # noqa: PLR2004 - the limit
+            chosen.append(name)
+    return every.select(chosen[:count])
+
+
+def spectra_of(design: Floats, depths: int, seed: int = 1) -> tuple[Floats, Floats]:
+    """Return spectra and their variances (depth, mz), in counts."""
+    rng = np.random.default_rng(seed)
+    species = design.shape[1]
+    level = 10.0 ** rng.uniform(0, 4, species) * (rng.random(species) < 2 / 3)
+    wander = np.exp(np.cumsum(0.02 * rng.standard_normal((depths, species)), axis=0))
+    clean = (level * wander) @ design.T
+    variance = SHOT * clean + FLOOR + (PATTERN_ERROR * clean) ** 2
+    return clean + rng.standard_normal(clean.shape) * np.sqrt(variance), variance
+
+
+def with_scipy(design: Floats, spectra: Floats, variance: Floats) -> tuple[Floats, Floats]:
+    """Do it as one would: weigh, ``scipy.optimize.nnls``, and the covariance of what is not at the bound."""
+    value, sigma = np.zeros((2, spectra.shape[0], design.shape[1]))
+    for row, (y, v) in enumerate(zip(spectra, variance, strict=True)):
+        root = 1.0 / np.sqrt(v)
+        weighted = design * root[:, None]
+        value[row], _ = scipy.optimize.nnls(weighted, y * root)
+        passive = value[row] > 0
+        part = weighted[:, passive]
+        sigma[row, passive] = np.sqrt(np.diag(np.linalg.inv(part.T @ part)))
+    return value, sigma
+
+
+def on_threads(design: Floats, spectra: Floats, variance: Floats, threads: int) -> list[Solution]:
+    """Solve equal shares of the depths on threads."""
+    shares = np.array_split(np.arange(spectra.shape[0]), threads)
+    with ThreadPoolExecutor(threads) as pool:
+        return list(
+            pool.map(lambda rows: solve(design, spectra[rows], variance[rows], with_limit=False), shares),
+        )
+
+
+def best_s(
+    jobs: dict[str, Callable[[], object]], clocks: dict[str, Callable[[], float]], turns: int
+) -> dict[str, float]:
+    """Return the shortest seconds of each job over turns that alternate."""
+    found = dict.fromkeys(jobs, float("inf"))
+    for _ in range(turns):
+        for name, job in jobs.items():
+            clock = clocks.get(name, time.process_time)
+            began = clock()
+            job()
+            found[name] = min(found[name], clock() - began)
+    return found
+
+
+def run(depths: int, loop_depths: int, turns: int) -> str:
+    """Measure, and return the figures as Markdown."""
+    library = library_of(SPECIES)
+    axis = np.arange(1.0, MZ + 1.0)
+    design = library.design_matrix(axis, transmission_exponent=0.5)
+    spectra, variance = spectra_of(design, depths)
+    few = spectra[:loop_depths], variance[:loop_depths]
+    ours, (value, sigma) = solve(design, *few), with_scipy(design, *few)
+    apart = float(np.max(np.abs(ours.value - value) / value.max(axis=1, keepdims=True)))
+    if apart > AGREE:
+        raise SystemExit(f"amounts differ from scipy's by {apart:.1e} of the largest; no figure is worth printing")
+    wider = float(np.min((ours.sigma / np.where(sigma > 0, sigma, np.inf))[sigma > 0]))
+    one = SPECIES, "value, sigma"
+    jobs: dict[str, Callable[[], object]] = {
+        "scipy.optimize.nnls in a loop": lambda: with_scipy(design, *few),
+        "nightwell, value and sigma": lambda: solve(design, spectra, variance, with_limit=False),
+        "nightwell, and detection limits": lambda: solve(
+            design, spectra, variance, own_shot=np.full_like(spectra, SHOT), own_relative=PATTERN_ERROR
+        ),
+        "nightwell, value and sigma, 1 thread, wall": lambda: on_threads(design, spectra, variance, 1),
+        "nightwell, value and sigma, 2 threads, wall": lambda: on_threads(design, spectra, variance, 2),
+    }
+    clocks = {name: time.perf_counter for name in jobs if name.endswith("wall")}
+    found = best_s(jobs, clocks, turns)
+    draws = MonteCarlo(draws=100)
+    began = time.process_time()
+    scatter_of(design, ours.value[:16], few[1][:16], few[1][:16], PATTERN_ERROR, draws, keys=np.arange(16.0))
+    drawn_us = 1e6 * (time.process_time() - began) / 16
+    del one
+    loop_us = 1e6 * found["scipy.optimize.nnls in a loop"] / loop_depths
+    lines = ["| | us per spectrum | times scipy |", "|---|---|---|"]
+    for name, seconds in found.items():
+        each = loop_us if name.startswith("scipy") else 1e6 * seconds / depths
+        lines.append(f"| {name} | {each:.1f} | {loop_us / each:.1f} |")
+    lines.append(
+        f"| nightwell, Monte Carlo of {draws.draws} draws | {drawn_us:.0f} | {draws.draws * loop_us / drawn_us:.1f} |"
+    )
+    passive = float(np.mean((ours.value > 0).sum(axis=1)))
+    return (
+        f"{MZ} m/z x {SPECIES} species, condition number {library.condition_number(axis):.0f}, {passive:.1f} species off"
+        f" the bound in the mean; {depths} depths ({loop_depths} for scipy), best of {turns} turns, processor seconds"
+        f" unless it says wall.\nAmounts differ from scipy's by at most {apart:.1e} of the largest; a sigma is at least"
+        f" {wider:.3f} of the loop's.\n\n" + "\n".join(lines) + "\n"
+    )
+
+
+def write_part(page: Path, marks: tuple[str, str], text: str) -> None:
+    """Put text into a page, between two marks; the words around them stay."""
+    before, begin, rest = page.read_text().partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    if not begin or not end:
+        raise SystemExit(f"{page} lacks the marks {marks[0]} and {marks[1]}")
+    page.write_text(f"{before}{begin}\n\n{text}\n{end}{after}")
+
+
+def heading(command: str) -> str:
+    """Return when, where and with what a figure was measured."""
+    when = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    commit = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return (
+        f"Command `{command}`, {when}, commit {commit or 'unknown'}. {describe_machine()}; load average before: {load}."
+        f" NumPy {np.__version__}, SciPy {scipy.__version__}.\n"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--smoke", action="store_true", help="few depths: does it work at all")
+    parser.add_argument("--page", type=Path, help="put the figures into this page, as docs/deconvolution.md")
+    options = parser.parse_args(arguments)
+    words = ["benchmarks/deconvolve.py", *(arguments if arguments is not None else sys.argv[1:])]
+    head = heading(" ".join(words))
+    text = head + run(*((64, 16, 1) if options.smoke else (2000, 200, 7)))
+    print(text)
+    if options.page:
+        write_part(options.page, MARKS, text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

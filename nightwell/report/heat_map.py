@@ -20,7 +20,7 @@ from nightwell.report.spectra import Spectra, spectra_of
 Floats = NDArray[np.float64]
 
 #: Peaks that a reader looks for, named over the map.
-MARKED = {2: "H2", 4: "He", 15: "C1", 18: "H2O", 28: "N2", 32: "O2", 40: "Ar", 44: "CO2", 57: "C4+", 78: "benzene",
+MARKED = {4: "He", 15: "C1", 18: "H2O", 28: "N2", 32: "O2", 40: "Ar", 44: "CO2", 57: "C4+", 78: "benzene",
           91: "toluene", 106: "xylenes"}  # fmt: skip
 MOST_ROWS = 900
 
@@ -61,7 +61,7 @@ def draw_heat_map(
     figure = style.new_figure()
     height = style.TOP - style.BOTTOM - 0.045
     left = figure.add_axes((style.LEFT, style.BOTTOM, 0.40, height))
-    right = figure.add_axes((0.545, style.BOTTOM, 0.33, height), sharey=left)
+    right = figure.add_axes((0.582, style.BOTTOM, 0.30, height), sharey=left)
     _draw_current(figure, left, spectra, rows)
     unit = _draw_residual(figure, right, spectra, rows)
     left.set_ylabel("measured depth, m")
@@ -70,7 +70,7 @@ def draw_heat_map(
     step = -(-rows.size // MOST_ROWS)
     grouped = f"Each row is the median of {step} depths. " if step > 1 else "Each row is one depth. "
     notes = (
-        f"{grouped}White: not measured, or not above zero once the blank is removed. Residual: measured less fit, "
+        f"{grouped}White: not measured, or less than two sigma of noise once the blank is removed. Residual: measured less fit, "
         f"{unit}; purple: the library explains too little, orange: too much."
     )
     style.frame(figure, result, f"m/z against depth: {style.depths_in_words(log)}", notes)
@@ -83,6 +83,12 @@ def binned(values: Floats, rows: NDArray[np.intp], most: int = MOST_ROWS) -> Flo
     starts = range(0, rows.size, step)
     groups = (values[rows[start : start + step]] for start in starts)
     return np.stack([_median(group) for group in groups]) if rows.size else np.empty((0, values.shape[1]))
+
+
+def noise_of(spectra: Spectra, rows: NDArray[np.intp]) -> Floats:
+    """Return one-sigma of a single depth's noise at each m/z [A]: 1.4826 times the median of |residual|."""
+    noise: Floats = 1.4826 * np.nan_to_num(_median(np.abs(spectra.residual[rows])))
+    return noise
 
 
 def _median(group: Floats) -> Floats:
@@ -101,7 +107,9 @@ def _extent(spectra: Spectra, rows: NDArray[np.intp]) -> tuple[float, float, flo
 
 def _draw_current(figure: Figure, axes: Axes, spectra: Spectra, rows: NDArray[np.intp]) -> None:
     image = binned(spectra.measured, rows)
-    image = np.where(image > 0, image, np.nan)
+    step = max(1, -(-rows.size // MOST_ROWS))
+    with np.errstate(invalid="ignore"):
+        image = np.where(image > 2.0 * noise_of(spectra, rows) / np.sqrt(step), image, np.nan)
     known = image[np.isfinite(image)]
     low, high = (np.percentile(known, (5, 100))) if known.size else (1e-14, 1e-9)
     shown = axes.imshow(
@@ -119,7 +127,7 @@ def _draw_residual(figure: Figure, axes: Axes, spectra: Spectra, rows: NDArray[n
     """Draw what the fit leaves, and return its unit in words."""
     with np.errstate(invalid="ignore", divide="ignore"):
         if spectra.sigma is not None:
-            left, most, unit = spectra.residual / spectra.sigma, 10.0, "in sigma of the measurement"
+            left, most, unit = spectra.residual / spectra.sigma, 10.0, "in sigma of the measurement and of the patterns"
             label = "residual / sigma"
         else:
             left, most, unit = 100.0 * spectra.residual / spectra.fit, 20.0, "in percent of the fit (no cube given)"
@@ -130,9 +138,11 @@ def _draw_residual(figure: Figure, axes: Axes, spectra: Spectra, rows: NDArray[n
         cmap=mpl.colormaps[style.DIVERGING], norm=Normalize(-most, most),
     )  # fmt: skip
     _finish(axes)
-    axes.set_title("what the fit leaves", fontsize=9, pad=22)
-    bar = figure.colorbar(shown, cax=figure.add_axes((0.887, style.BOTTOM, 0.010, 0.25)), extend="both")
+    axes.set_title("what the fit leaves", fontsize=9)
+    bar = figure.colorbar(shown, cax=figure.add_axes((0.893, style.BOTTOM, 0.010, 0.25)), extend="both")
     bar.set_label(label, fontsize=8)
+    bar.set_ticks([-most, -most / 2, 0.0, most / 2, most])
+    bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     bar.ax.tick_params(labelsize=7)
     return unit
 

@@ -6,6 +6,7 @@ spectrum is fit plus residual; so no cube is needed when the library is the one 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,8 @@ class Spectra:
     measured, fit
         float64 (depth, mz) [A]; NaN where not measured.
     sigma
-        One-sigma of ``measured`` [A] from the cube's variance; ``None`` without a cube.
+        One-sigma of ``measured`` less ``fit`` [A]: of the cube's variance and of the pattern error; ``None`` without a
+        cube.
     design
         float64 (mz, species), A per ppm.
     amounts
@@ -98,9 +100,17 @@ def spectra_of(
     amounts = species["value"].to_numpy().astype(np.float64)
     residual = species["residual"].to_numpy().astype(np.float64)
     fit = np.where(np.isfinite(residual), np.nan_to_num(amounts) @ bound.design.T, np.nan)
-    sigma = None if cube is None else _sigma_of(cube, stream, species)
+    sigma = None
+    if cube is not None:
+        sigma = np.hypot(_sigma_of(cube, stream, species), _pattern_error(result) * fit)
     depth, mz = (species[name].to_numpy().astype(np.float64) for name in ("depth", "mz"))
     return Spectra(depth, mz, fit + residual, fit, sigma, bound.design, amounts, library.names)
+
+
+def _pattern_error(result: xr.DataTree) -> float:
+    """Return the relative error of patterns that the analysis was made with."""
+    found = re.search(r"pattern_error=([0-9.eE+-]+)", str(result.attrs["deconvolution_settings"]))
+    return float(found.group(1)) if found else Deconvolution().pattern_error
 
 
 def _sigma_of(cube: xr.DataTree, stream: Stream, species: xr.Dataset) -> Floats:

@@ -127,8 +127,10 @@ def _name_peaks(axes: Axes, spectra: Spectra, row: int) -> None:
         if not named[at] or any(abs(mz - other) < _LEAST_APART for other in taken) or len(taken) >= _NAMED_PEAKS:
             continue
         taken.append(mz)
+        near = height[np.abs(spectra.mz - mz) <= _LEAST_APART]
+        over = float(np.nanmax(near))  # clear of the neighbours' bars
         axes.annotate(
-            f"{mz:.0f} {named[at].replace('_', ' ')}", (mz, height[at]), xytext=(0, 5), textcoords="offset points",
+            f"{mz:.0f} {named[at].replace('_', ' ')}", (mz, over), xytext=(0, 5), textcoords="offset points",
             rotation=90, ha="center", va="bottom", fontsize=6.8,
         )  # fmt: skip
 
@@ -138,7 +140,7 @@ def _draw_residual(axes: Axes, spectra: Spectra, row: int) -> str:
     if spectra.sigma is not None:
         with np.errstate(invalid="ignore", divide="ignore"):
             left = left / spectra.sigma[row]
-        unit, label = "in sigma of the measurement", "residual / sigma"
+        unit, label = "in sigma of the measurement and of the patterns", "residual / sigma"
         axes.axhspan(-2, 2, color="#e8e8e8", zorder=0)
     else:
         unit, label = "in A (no cube given)", "residual, A"

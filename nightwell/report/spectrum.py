@@ -1,0 +1,163 @@
+"""One spectrum: measured, fitted, whose peak is whose, and what is left over."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from nightwell.report import style
+from nightwell.report.curves import StreamLog
+from nightwell.report.spectra import Spectra, spectra_of
+
+Floats = NDArray[np.float64]
+
+_NAMED_PEAKS = 22
+_LEAST_APART = 1.6  # m/z between two names at the same height
+_DECADES = 5.5
+
+
+def write_spectrum(
+    result: xr.DataTree,
+    path: str | PathLike[str],
+    options: style.PlotOptions | None = None,
+    cube: xr.DataTree | None = None,
+) -> Path:
+    """Write the spectrum at one depth as PNG or PDF; errors as :func:`draw_spectrum` and :func:`~.style.write_figure`."""
+    return style.write_figure(lambda: draw_spectrum(result, options, cube), path)
+
+
+def draw_spectrum(
+    result: xr.DataTree, options: style.PlotOptions | None = None, cube: xr.DataTree | None = None
+) -> Figure:
+    """Draw the spectrum at one depth with its fit and its residual on a new figure.
+
+    Parameters
+    ----------
+    result
+        As :func:`~nightwell.wells.analysis.analyse_well`.
+    options
+        Stream and depth (the nearest that was measured); by default the depth with most gas in the interval.
+    cube
+        The cubes, for error bars and residuals in sigma.
+
+    Raises
+    ------
+    InputError
+        The result has no such stream, no depth in the interval, or was made with another species library.
+    """
+    options = options or style.PlotOptions()
+    log = style.cut(result, options, "spectrum")
+    spectra = spectra_of(result, options.stream, cube=cube)
+    row = spectra.nearest(most_gas_m(log) if options.depth_m is None else options.depth_m)
+    figure = style.new_figure()
+    left, width = style.LEFT + 0.01, style.RIGHT - style.LEFT - 0.01
+    upper = figure.add_axes((left, 0.395, width, style.TOP - 0.395))
+    lower = figure.add_axes((left, style.BOTTOM + 0.01, width, 0.165), sharex=upper)
+    _draw_peaks(upper, spectra, row)
+    unit = _draw_residual(lower, spectra, row)
+    upper.tick_params(labelbottom=False)
+    _draw_quality(upper, result, options, row)
+    stream = str(options.stream).replace("_", " ")
+    notes = (
+        f"Bars: measured, blank removed. Ticks: fit. Names: the species that gives most of the peak. Residual: measured "
+        f"less fit, {unit}. A hollow mark is at or below zero in the measurement."
+    )
+    style.frame(figure, result, f"Spectrum: {stream} at {spectra.depth[row]:,.1f} m", notes)
+    return figure
+
+
+def most_gas_m(log: StreamLog) -> float:
+    """Return the depth with most gas; the middle of the interval when none was detected."""
+    gas = log.curve("total_gas")
+    if gas is None or not np.isfinite(gas.value).any():
+        return float(log.depth[log.depth.size // 2])
+    return float(log.depth[int(np.nanargmax(gas.value))])
+
+
+def owners(spectra: Spectra, row: int) -> list[str]:
+    """Return for each m/z the species that gives most of the fitted current; empty where none does."""
+    parts = np.nan_to_num(spectra.design * np.maximum(spectra.amounts[row], 0.0))
+    best = parts.argmax(axis=1)
+    total = parts.sum(axis=1)
+    return [
+        spectra.species[k] if sum_ > 0 and parts[i, k] > 0.5 * sum_ else ""  # noqa: PLR2004 - a majority
+        for i, (k, sum_) in enumerate(zip(best.tolist(), total.tolist(), strict=True))
+    ]
+
+
+def _draw_peaks(axes: Axes, spectra: Spectra, row: int) -> None:
+    measured, fit = spectra.measured[row], spectra.fit[row]
+    known = np.isfinite(measured)
+    highest = float(np.nanmax(measured, initial=1e-12))
+    floor = highest * 10.0**-_DECADES
+    positive = known & (measured > 0)
+    error = None
+    if spectra.sigma is not None:
+        error = np.minimum(spectra.sigma[row][positive], measured[positive] * 0.999)
+    axes.bar(
+        spectra.mz[positive], measured[positive], width=0.62, color="#b3cde0", edgecolor="#7f9fb8", linewidth=0.4,
+        label="measured", yerr=error, error_kw={"elinewidth": 0.6, "ecolor": "#444444"},
+    )  # fmt: skip
+    shown = known & (fit > floor)
+    axes.plot(spectra.mz[shown], fit[shown], "_", color=style.VERMILION, markersize=7.5, markeredgewidth=1.8, label="fit")
+    hollow = known & (measured <= 0)
+    if hollow.any():
+        axes.plot(spectra.mz[hollow], np.full(hollow.sum(), floor * 1.25), "v", color="none", markersize=3.5,
+                  markeredgecolor=style.QUIET, markeredgewidth=0.6, label="not above zero")  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_ylim(floor, highest * 60.0)
+    axes.set_ylabel("ion current, A")
+    _name_peaks(axes, spectra, row)
+    style.tidy(axes)
+    axes.legend(loc="upper right", fontsize=8, frameon=False, ncols=3)
+
+
+def _name_peaks(axes: Axes, spectra: Spectra, row: int) -> None:
+    named = owners(spectra, row)
+    height = np.fmax(spectra.measured[row], spectra.fit[row])
+    taken: list[float] = []
+    for at in np.argsort(-np.nan_to_num(height))[: 3 * _NAMED_PEAKS].tolist():
+        mz = float(spectra.mz[at])
+        if not named[at] or any(abs(mz - other) < _LEAST_APART for other in taken) or len(taken) >= _NAMED_PEAKS:
+            continue
+        taken.append(mz)
+        near = height[np.abs(spectra.mz - mz) <= _LEAST_APART]
+        over = float(np.nanmax(near))  # clear of the neighbours' bars
+        axes.annotate(
+            f"{mz:.0f} {named[at].replace('_', ' ')}", (mz, over), xytext=(0, 5), textcoords="offset points",
+            rotation=90, ha="center", va="bottom", fontsize=6.8,
+        )  # fmt: skip
+
+
+def _draw_residual(axes: Axes, spectra: Spectra, row: int) -> str:
+    left = spectra.residual[row]
+    if spectra.sigma is not None:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            left = left / spectra.sigma[row]
+        unit, label = "in sigma of the measurement and of the patterns", "residual / sigma"
+        axes.axhspan(-2, 2, color="#e8e8e8", zorder=0)
+    else:
+        unit, label = "in A (no cube given)", "residual, A"
+    axes.bar(spectra.mz, np.nan_to_num(left), width=0.62, color=style.BLUE)
+    axes.axhline(0.0, color="black", linewidth=0.6)
+    most = float(np.nanmax(np.abs(left), initial=0.0))
+    axes.set_ylim(-1.15 * max(most, 1e-30), 1.15 * max(most, 1e-30))
+    axes.set(xlabel="m/z", ylabel=label, xlim=(spectra.mz[0] - 1.5, spectra.mz[-1] + 1.5))
+    style.tidy(axes)
+    return unit
+
+
+def _draw_quality(axes: Axes, result: xr.DataTree, options: style.PlotOptions, row: int) -> None:
+    species = result[options.stream]["species"].to_dataset()
+    chi2, freedom = float(species["chi2"][row]), int(species["freedom"][row])
+    axes.text(
+        0.0, 1.012, f"chi2 {chi2:.0f} on {freedom} degrees of freedom · {int(species['scan_count'][row])} scans · "
+        f"depth +- {float(species['depth_error'][row]):.2f} m (one sigma)", transform=axes.transAxes, fontsize=8,
+        va="bottom",
+    )  # fmt: skip

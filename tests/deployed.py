@@ -20,7 +20,7 @@ from flows.local_server import LocalPrefectServer
 from nightwell.local.process import LocalProcess, python
 
 ROOT = Path(__file__).parents[1]
-POOLS = ("source-site", "destination-site")
+POOLS = {"source-site": "process", "destination-site": "virtual-server"}
 T = TypeVar("T")
 
 
@@ -114,13 +114,13 @@ class Deployed:
             started = {
                 pool: stack.enter_context(
                     LocalProcess(
-                        python("-m", "prefect", "worker", "start", "--type", "process", "--pool", pool),
+                        python("-m", "prefect", "worker", "start", "--type", kind, "--pool", pool),
                         log=folder / f"worker-{pool}.log",
                         environment=quick,
                         name=f"worker of {pool}",
                     )
                 )
-                for pool in POOLS
+                for pool, kind in POOLS.items()
             }
             yield started
 
@@ -128,7 +128,7 @@ class Deployed:
 def deploy(server: LocalPrefectServer) -> Deployed:
     """Make the pools and deploy everything with the commands of the documentation."""
     deployed = Deployed(server)
-    for pool in POOLS:
-        prefect(server, "work-pool", "create", "--type", "process", pool)
+    for pool, kind in POOLS.items():
+        prefect(server, "work-pool", "create", "--type", kind, pool)
     prefect(server, "--no-prompt", "deploy", "--all")
     return deployed

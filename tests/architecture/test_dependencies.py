@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from architecture.sources import ROOT, project_files
 
-OWN = {"flows", "tasks", "nightwell"}
-PRODUCT = ("flows/", "tasks/", "nightwell/")
+OWN = {"flows", "pools", "tasks", "nightwell"}
+PRODUCT = ("flows/", "pools/", "tasks/", "nightwell/")
 
 # Extras: who may import what only an extra brings.
 EXTRAS = {"nightwell/local/": "demo", "nightwell/testing/": "testing"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("flows", "tasks", "nightwell")
+PACKAGES = ("flows", "pools", "tasks", "nightwell")
 
 # Where a line is planted, the line, and the words of the contract that it breaks.
 VIOLATIONS = [

@@ -29,7 +29,7 @@ from nightwell.nbd.tls import TlsFiles
 from nightwell.nbd.transfer import read_file, write_file
 from nightwell.protocol import Site
 from nightwell.settings import ArrayDriver
-from nightwell.sites.source import find_volume
+from nightwell.sites.checks import find_volume
 
 array = typer.Typer(no_args_is_help=True, help="Run an array.")
 volume = typer.Typer(no_args_is_help=True, help="Volumes of an array: create, list, write, read, grow, delete.")

@@ -11,10 +11,11 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from nightwell.arrays.port import Array, PairInfo, PairState, VolumeInfo
-from nightwell.errors import ConflictError, InputError, NightwellError, NotFoundError, UnreachableError
+from nightwell.arrays.port import Array, PairInfo, PairState
+from nightwell.errors import ConflictError, InputError, NightwellError, UnreachableError
 from nightwell.protocol import NO_FACTS, BackupMode, Effect, EffectContext, Facts, FactValue, Step
 from nightwell.settings import SourceSettings
+from nightwell.sites.checks import check_mode, check_usable, find_volume, no_version
 from nightwell.sites.requests import (
     BackupAnswer,
     BackupRequest,
@@ -79,7 +80,7 @@ class SourceEffects:
         """Find out whether the volume has a secondary; nothing is changed."""
         volume = context.facts.text("volume")
         info = find_volume(self.array, volume)
-        self._check_mode(volume, BackupMode(context.facts.text("mode")))
+        check_mode(self.array, volume, BackupMode(context.facts.text("mode")))
         pair = self.array.pair_of(volume)
         if pair is None:
             secondary = f"{volume}-s-{context.run_id}"
@@ -93,7 +94,7 @@ class SourceEffects:
                     "size_bytes": info.size_bytes,
                 }
             )
-        _check_usable(self.array.name, volume, pair)
+        check_usable(self.array.name, volume, pair)
         return Facts(
             {
                 "pair_existed": True,
@@ -222,7 +223,7 @@ class SourceEffects:
         target = facts.text("target")
         version = self.destination.look_up(facts.text("volume"), facts.text("version"))
         if version is None:
-            raise _no_version(facts.text("volume"), facts.text("version"))
+            raise no_version(facts.text("volume"), facts.text("version"))
         info = find_volume(self.array, target)
         subject = f"target volume '{target}' on array '{self.array.name}'"
         if info.size_bytes < version.size_bytes:
@@ -268,17 +269,6 @@ class SourceEffects:
         return Facts(_answer_facts(answer))
 
     # -- helpers -------------------------------------------------------------------------------------------------
-
-    def _check_mode(self, volume: str, mode: BackupMode) -> None:
-        can = self.array.capabilities
-        if mode is BackupMode.PAIR and not (can.secondary_readable_while_pair and can.pair_context):
-            raise InputError(
-                f"mode '{mode}' for volume '{volume}' on array '{self.array.name}'",
-                expected="an array whose secondary can be read in PAIR, and that tells its readers the pair's state",
-                found="one that does not offer it",
-                cause="the array's driver cannot",
-                next_step=f"use mode '{BackupMode.SPLIT}'",
-            )
 
     def _refuse_attached(self, subject: str, target: str) -> None:
         for export in self.array.exports():
@@ -350,52 +340,6 @@ class SourceEffects:
                 cause="the host refused, or the command is wrong",
                 next_step=f"run it by hand, or correct source.{name}",
             )
-
-
-def find_volume(array: Array, name: str) -> VolumeInfo:
-    """Return a volume of an array; NotFoundError names the ones there are."""
-    volumes = array.volumes()
-    for info in volumes:
-        if info.name == name:
-            return info
-    known = ", ".join(info.name for info in volumes[:8]) or "none at all"
-    raise NotFoundError(
-        f"volume '{name}' on array '{array.name}'",
-        expected="a volume of that name",
-        found=f"these: {known}",
-        cause="a mistyped name, or another array's volume",
-        next_step="list them with 'nightwell volume list'",
-    )
-
-
-def _no_version(volume: str, selector: str) -> NotFoundError:
-    return NotFoundError(
-        f"version '{selector}' of volume '{volume}'",
-        expected="a version in the store",
-        found="none",
-        cause="a mistyped id or volume, or the version was deleted",
-        next_step=f"list them with 'nightwell versions {volume}'",
-    )
-
-
-def _check_usable(array_name: str, volume: str, pair: PairInfo) -> None:
-    subject = f"volume '{volume}' on array '{array_name}'"
-    if pair.primary != volume:
-        raise ConflictError(
-            subject,
-            expected="a primary volume",
-            found=f"the secondary of '{pair.primary}'",
-            cause="the secondary was named instead of its primary",
-            next_step=f"back up '{pair.primary}'",
-        )
-    if pair.state is PairState.PSUE:
-        raise ConflictError(
-            subject,
-            expected="a copy pair that works",
-            found=f"state {pair.state}: {pair.fault or 'no reason given'}",
-            cause="the array lost the secondary or the list of changes",
-            next_step="delete the pair, then back up again: the run makes a new one",
-        )
 
 
 def _export_name(context: EffectContext) -> str:

@@ -10,9 +10,10 @@ from typing import Self
 
 from nightwell.protocol import BackupMode, Facts, Opened, RestoreMode, Run, RunKind, Site
 from nightwell.protocol.driver import OnEvent
+from nightwell.sites.checks import find_volume
 from nightwell.sites.ledger import Effects, Ledger
 from nightwell.sites.requests import Destination
-from nightwell.sites.source import SourceEffects, find_volume
+from nightwell.sites.source import SourceEffects
 
 Wrap = Callable[[Effects], Effects]
 

@@ -3,9 +3,9 @@
 With ``x = log10(value)``, ``m`` the median of x within the window and ``s = 1.4826 * median(|x - m|)``,
 ``z = (x - m) / max(s, least scatter)``. Medians, because shows and bad values must not become their own background
 [RousseeuwCroux1993]_. An amount that was not detected takes part in m at its detection limit, which can only raise m.
-It must not narrow s, so where there are such amounts s comes from the detected values above m alone; and where they
-are most of the window, m is a limit, and s at least the error of a value at its limit (Currie's 3.29 sigma). A ratio
-that was not detected is no number and takes no part.
+It must not narrow s: where there are such amounts, ``s = 2.3218 * (q - m)`` with q the quantile of two thirds, the
+same for a normal scatter; and where they are most of the window, s is at least the error of a value at its limit
+(Currie's 3.29 sigma). A ratio that was not detected is no number and takes no part.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ Bools = NDArray[np.bool_]
 
 #: Standard deviations of a normal distribution per median absolute deviation.
 MAD_TO_SIGMA = 1.4826
+
+#: Standard deviations of a normal distribution per distance of its quantile of two thirds from its median.
+_THIRD_TO_SIGMA = 2.3218
 
 _NODES_PER_WINDOW = 20
 
@@ -100,8 +103,7 @@ def _centre(x: Floats, seen: Bools) -> tuple[float, float]:
     middle = float(np.median(x))
     if seen.all():
         return middle, MAD_TO_SIGMA * float(np.median(np.abs(x - middle)))
-    above = x[seen & (x >= middle)] - middle
-    scatter = MAD_TO_SIGMA * float(np.median(above)) if above.size else 0.0
+    scatter = (float(np.quantile(x, 2.0 / 3.0)) - middle) * _THIRD_TO_SIGMA
     return middle, max(scatter, _SCATTER_AT_LIMIT if seen.mean() <= 0.5 else 0.0)  # noqa: PLR2004 - most of them
 
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from nightwell.errors import InputError
 from nightwell.wells.across import StreamCurves, across_dataset, align_curves, find_neighbours
 from nightwell.wells.analysis import Method, analyse_well
+from nightwell.wells.archive import ResultsArchive
+from nightwell.wells.findings import findings_dataset, findings_of
 from nightwell.wells.indicators import Curve, Curves, IndicatorFlag
 from nightwell.wells.profiles import Alignment, AlignRule, load_profiles, newest
 from nightwell.wells.streams import Stream
@@ -219,12 +221,11 @@ def test_a_well_has_them(result: xr.DataTree) -> None:
 
 def test_the_covariance_within_a_stream_is_carried_and_none_is_made_between_streams() -> None:
     """Butanes are confused with each other: the error of their ratio is larger than independent errors would say."""
-    butanes = {"isobutane": [10.0], "n_butane": [20.0]}
 
     def relative_variance(trap: float, crush: float) -> float:
         streams = {
-            Stream.TRAP_GAS: stream([10.0], covariance=trap, **butanes),
-            Stream.CUTTINGS_CRUSH: stream([10.0], covariance=crush, **butanes),
+            Stream.TRAP_GAS: stream([10.0], covariance=trap, isobutane=[10.0], n_butane=[20.0]),
+            Stream.CUTTINGS_CRUSH: stream([10.0], covariance=crush, isobutane=[10.0], n_butane=[20.0]),
         }
         found = across_dataset([PROFILES["butane_isomers_trap_crush"]], streams)
         return float((found["sigma"] / found["value"]).item()) ** 2
@@ -252,7 +253,7 @@ def test_a_well_carries_its_covariances(result: xr.DataTree) -> None:
     assert found[known] == pytest.approx(expected[known], rel=1e-3)
 
 
-def test_a_well_of_one_stream_has_none_and_says_so(scans: xr.DataTree) -> None:
+def test_a_well_of_one_stream_has_none_says_so_and_is_kept(scans: xr.DataTree, tmp_path: Path) -> None:
     raw = scans["scans"].to_dataset()
     alone = scans.copy()
     alone["scans"] = xr.DataTree(raw.isel(scan=np.flatnonzero(raw["stream"].to_numpy() == Stream.TRAP_GAS.code)))
@@ -260,3 +261,9 @@ def test_a_well_of_one_stream_has_none_and_says_so(scans: xr.DataTree) -> None:
     assert found["across/indicators"].sizes["indicator"] == 0
     assert "c1_c2_trap_crush@1" in found["across/indicators"].attrs["not_computed"]
     assert found["findings"].sizes["finding"] > 0
+    found["findings"] = xr.DataTree(findings_dataset([]))
+    archive = ResultsArchive(tmp_path, "alone")
+    archive.commit(found)
+    kept = archive.open("latest")
+    assert kept["across/indicators"].sizes["indicator"] == 0
+    assert findings_of(kept["findings"].to_dataset()) == ()

@@ -32,10 +32,8 @@ def steps(*levels: tuple[float, float], scatter: float = 0.03, seed: int = 1) ->
 def test_changes_are_where_they_were_put() -> None:
     found = find_changes("a", DEPTH, steps((0, 10.0), (1100, 20.0), (1220.5, 5.0)), RULE)
     assert [one.depth_m for one in found] == pytest.approx([1099.75, 1220.25], abs=1.1)
-    assert [(one.above, one.below) for one in found] == [
-        (pytest.approx(10.0, rel=0.05), pytest.approx(20.0, rel=0.05)),
-        (pytest.approx(20.0, rel=0.05), pytest.approx(5.0, rel=0.05)),
-    ]
+    levels = [level for one in found for level in (one.above, one.below)]
+    assert levels == pytest.approx([10.0, 20.0, 20.0, 5.0], rel=0.05)
     assert all(one.gap_m == 0.5 for one in found)
 
 
@@ -103,9 +101,7 @@ def test_a_rise_is_found_where_no_window_would_see_it() -> None:
     rule = replace(load_rules().rise, window_m=60.0)
     value = steps((0, 50.0), (1080, 5000.0), (1150, 900.0), (1200, 7000.0), (1280, 60.0))
     rises = find_rises(DEPTH, value, find_changes("a", DEPTH, value, RULE), rule)
-    assert [(DEPTH[one.start], DEPTH[one.stop - 1]) for one in rises] == [
-        (pytest.approx(1080, abs=1.5), pytest.approx(1279.5, abs=1.5))
-    ]
+    assert [DEPTH[row] for one in rises for row in (one.start, one.stop - 1)] == pytest.approx([1080, 1279.5], abs=1.5)
     assert rises[0].above == pytest.approx(50.0, rel=0.05)
     flat = steps((0, 5000.0))
     assert find_rises(DEPTH, flat, find_changes("a", DEPTH, flat, RULE), rule) == []  # nothing above the first segment

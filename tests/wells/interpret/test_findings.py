@@ -173,10 +173,8 @@ def test_the_zones_of_the_simulated_well_are_found_with_their_halos() -> None:
     assert result.attrs["simulated"] == 1
     found = findings_of(result["findings"].to_dataset())
     shows = [one for one in of(found, FindingKind.SHOW) if one.stream == Stream.TRAP_GAS]
-    assert [(one.top_m, one.bottom_m) for one in shows] == [
-        (pytest.approx(1820, abs=2), pytest.approx(1860, abs=2)),
-        (pytest.approx(2240, abs=2), pytest.approx(2300, abs=2)),
-    ]
+    ends = [depth for one in shows for depth in (one.top_m, one.bottom_m)]
+    assert ends == pytest.approx([1820.0, 1860.0, 2240.0, 2300.0], abs=2.0)
     contacts = [(one.top_m + one.bottom_m) / 2 for one in of(found, FindingKind.CONTACT)]
     for depth in (1820.0, 2240.0, 2300.0):
         assert min(abs(one - depth) for one in contacts) < 2.5
@@ -203,7 +201,7 @@ def real(path: str, real_file: RealFile) -> tuple[Finding, ...]:
 def test_volve_its_reservoir_is_a_rise_of_oil_and_its_absurd_butane_is_named(real_file: RealFile) -> None:
     found = real("volve/15_9-F-15_D_mudlog.csv", real_file)
     (rise,) = of(found, FindingKind.RISE)
-    assert (rise.top_m, rise.bottom_m) == (pytest.approx(3446, abs=5), 4685.0)
+    assert [rise.top_m, rise.bottom_m] == pytest.approx([3446.0, 4685.0], abs=5.0)
     assert "gas with oil by Ch" in rise.statement
     assert "oil of high gravity" in rise.statement
     assert any("28,045,800" in one.statement for one in of(found, FindingKind.QUALITY))

@@ -136,7 +136,9 @@ class WellsSettings(_Section):
     results: str = Field(
         default="", description="Where versioned results are kept: a folder, or empty: in the state directory."
     )
-    profiles: Path | None = Field(default=None, description="Folder with indicator profiles, classes and rules of your own.")
+    profiles: Path | None = Field(
+        default=None, description="Folder with indicator profiles, classes and rules of your own."
+    )
 
 
 class FlowsSettings(_Section):

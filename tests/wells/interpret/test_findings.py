@@ -119,11 +119,11 @@ def test_the_echo_of_a_show_may_be_recycled_gas(share: float, told: bool) -> Non
     assert [round(one.evidence[1].value, 1) for one in found if abs(one.top_m - 1406) < 6] == ([0.1] if told else [])
 
 
-def test_a_recycled_fraction_is_used_where_an_analysis_has_one(result: xr.DataTree) -> None:
+def test_a_recycled_share_is_used_where_an_analysis_has_one(result: xr.DataTree) -> None:
     known = result.copy()
     species = known["trap_gas/species"].to_dataset()
     fraction = np.where(species["depth"] > 1850.0, 0.6, 0.05)
-    known["trap_gas/species"] = xr.DataTree(species.assign(recycled_fraction=("depth", fraction)))
+    known["trap_gas/species"] = xr.DataTree(species.assign(recycled_share=("depth", fraction)))
     found = read_well(known, load_rules())
     (warning,) = [one for one in found if one.rule == "recycled@1"]
     assert "60 % of the gas went round" in warning.statement

@@ -138,7 +138,9 @@ class WellsSettings(_Section):
         default="",
         description="Where versioned results are kept: a folder, s3://bucket/prefix, or empty: in the state directory.",
     )
-    profiles: Path | None = Field(default=None, description="Folder with indicator profiles of your own.")
+    profiles: Path | None = Field(
+        default=None, description="Folder with indicator profiles, classes and rules of your own."
+    )
     library: Path | None = Field(
         default=None, description="Folder with a species library of your own; empty: the one that ships."
     )

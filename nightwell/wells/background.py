@@ -2,8 +2,10 @@
 
 With ``x = log10(value)``, ``m`` the median of x within the window and ``s = 1.4826 * median(|x - m|)``,
 ``z = (x - m) / max(s, least scatter)``. Medians, because shows and bad values must not become their own background
-[RousseeuwCroux1993]_. An amount that was not detected takes part at its detection limit: that can only raise the
-background, so it can only lower z. A ratio that was not detected is no number and takes no part.
+[RousseeuwCroux1993]_. An amount that was not detected takes part in m at its detection limit, which can only raise m.
+It must not narrow s: where there are such amounts, ``s = 2.3218 * (q - m)`` with q the quantile of two thirds, the
+same for a normal scatter; and where they are most of the window, s is at least the error of a value at its limit
+(Currie's 3.29 sigma). A ratio that was not detected is no number and takes no part.
 """
 
 from __future__ import annotations
@@ -13,13 +15,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nightwell.wells.nnls import DETECTION_SIGMAS
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 #: Standard deviations of a normal distribution per median absolute deviation.
 MAD_TO_SIGMA = 1.4826
 
+#: Standard deviations of a normal distribution per distance of its quantile of two thirds from its median.
+_THIRD_TO_SIGMA = 2.3218
+
 _NODES_PER_WINDOW = 20
+
+#: One-sigma of log10 of a value at its detection limit, which stands 3.29 sigma above nothing.
+_SCATTER_AT_LIMIT = 1.0 / (DETECTION_SIGMAS * np.log(10.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ def find_background(
     with np.errstate(divide="ignore", invalid="ignore"):
         taking_part = usable & np.isfinite(value) & (value > 0.0)
         x = np.where(taking_part, np.log10(np.where(taking_part, value, 1.0)), np.nan)
-    at, known = depth[taking_part], x[taking_part]
+    at, known, seen = depth[taking_part], x[taking_part], detected[taking_part]
     if known.size < least_values:
         nothing = np.full(depth.size, np.nan)
         return Background(nothing, nothing.copy(), nothing.copy())
@@ -82,11 +92,19 @@ def find_background(
     median, scatter = np.full(nodes.size, np.nan), np.full(nodes.size, np.nan)
     for node, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
         if stop - start >= least_values:
-            median[node] = np.median(known[start:stop])
-            scatter[node] = MAD_TO_SIGMA * np.median(np.abs(known[start:stop] - median[node]))
+            median[node], scatter[node] = _centre(known[start:stop], seen[start:stop])
     on_depth = _interpolated(depth, nodes, median)
     spread = np.maximum(_interpolated(depth, nodes, scatter), least_scatter)
     return Background(on_depth, spread, np.where(detected, (x - on_depth) / spread, np.nan))
+
+
+def _centre(x: Floats, seen: Bools) -> tuple[float, float]:
+    """Return median and scatter of one window; ``seen`` tells which values are not limits."""
+    middle = float(np.median(x))
+    if seen.all():
+        return middle, MAD_TO_SIGMA * float(np.median(np.abs(x - middle)))
+    scatter = (float(np.quantile(x, 2.0 / 3.0)) - middle) * _THIRD_TO_SIGMA
+    return middle, max(scatter, _SCATTER_AT_LIMIT if seen.mean() <= 0.5 else 0.0)  # noqa: PLR2004 - most of them
 
 
 def find_runs(holds: Bools, depth: Floats, *, least_thickness_m: float, join_m: float) -> list[tuple[int, int]]:

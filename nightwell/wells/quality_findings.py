@@ -16,7 +16,7 @@ from nightwell.wells.streams import Stream
 from nightwell.wells.zones import Show, find_echoes, median_of
 
 #: Name under which an analysis may bring along the share of recycled gas against depth, beside the species.
-RECYCLED_FRACTION = "recycled_fraction"
+RECYCLED_SHARE = "recycled_share"
 
 
 def find_defects(result: xr.DataTree, log: StreamLog, rule: QualityRule) -> list[Finding]:
@@ -56,10 +56,10 @@ def find_recycled(
     if log is None:
         return []
     species = result[log.stream]["species"].to_dataset()
-    if RECYCLED_FRACTION in species:
-        fraction = species[RECYCLED_FRACTION].to_numpy().astype(np.float64)
+    if RECYCLED_SHARE in species and np.isfinite(species[RECYCLED_SHARE].to_numpy()).any():
+        fraction = species[RECYCLED_SHARE].to_numpy().astype(np.float64)
         with np.errstate(invalid="ignore"):
-            holds = fraction >= rule.least_fraction
+            holds = fraction >= rule.least_recycled
         runs = find_runs(holds, log.depth, least_thickness_m=rules.zone.least_thickness_m, join_m=rules.zone.join_m)
         return [_recycled_run(log, slice(*run), fraction, rules) for run in runs]
     echoes = [find_echoes(show, rule) for show in shows.get(Stream(rule.stream), [])]
@@ -76,7 +76,7 @@ def _recycled_run(log: StreamLog, rows: slice, fraction: NDArray[np.float64], ru
     value = median_of(fraction[rows])
     size = int(rows.stop - rows.start)
     evidence = Evidence(
-        RECYCLED_FRACTION, "Recycled fraction", "1", value, float("nan"), ">=", rules.recycled.least_fraction,
+        RECYCLED_SHARE, "Recycled share", "1", value, float("nan"), ">=", rules.recycled.least_recycled,
         "median", size, size,
     )  # fmt: skip
     return Finding(

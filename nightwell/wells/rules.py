@@ -183,8 +183,8 @@ class RecycledRule(Rule):
     ----------
     stream, curve
         What is read.
-    least_fraction
-        Of a recycled fraction that the analysis brings along.
+    least_recycled
+        Of the share of recycled gas, where the analysis knows it.
     least_lag_m, greatest_lag_m
         Depth drilled during one circulation: how far below a show its echo is sought.
     least_likeness
@@ -195,7 +195,7 @@ class RecycledRule(Rule):
 
     stream: str
     curve: str
-    least_fraction: float
+    least_recycled: float
     least_lag_m: float
     greatest_lag_m: float
     least_likeness: float

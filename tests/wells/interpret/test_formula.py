@@ -91,3 +91,19 @@ def test_a_condition_never_holds_where_something_is_missing() -> None:
     condition = parse_condition("not a < 1 or b > 0", subject="test")
     a, b = np.array([2.0, np.nan, 0.5, 0.5]), np.array([np.nan, 1.0, 1.0, -1.0])
     assert condition.holds({"a": a, "b": b}).tolist() == [False, False, True, False]
+
+
+def test_names_with_a_dot_are_of_a_stream() -> None:
+    formula = parse_formula("total(trap_gas.a, mud_fluid.a) / trap_gas.b", subject="test")
+    assert formula.names == ("trap_gas.a", "mud_fluid.a", "trap_gas.b")
+    assert formula.required == ("trap_gas.b",)
+    assert [str(stream) for stream in formula.streams] == ["trap_gas", "mud_fluid"]
+    found = formula.evaluate(
+        {name: quantity(name, value) for name, value in (("trap_gas.a", 6.0), ("trap_gas.b", 2.0))}
+    )
+    assert found.value == pytest.approx([3.0])
+    assert set(found.gradient) == {"trap_gas.a", "trap_gas.b"}
+    for text in ("trap_gas.a.b", "total(trap_gas)", "a.b", "trap_gas.a()", "total(a.b, c)"):
+        if text != "total(trap_gas)":
+            with pytest.raises(InputError, match="an indicator"):
+                parse_formula(text, subject="an indicator")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
@@ -15,6 +15,8 @@ from nightwell.wells.contract import Origin
 from nightwell.wells.depth_bins import DepthBins, bin_of
 from nightwell.wells.instrument import Instrument
 from nightwell.wells.lag import Registration
+from nightwell.wells.normalise import Normalisation
+from nightwell.wells.recycled import RecycledGas
 from nightwell.wells.scan_noise import ScanNoise, noise_of_instrument, noise_of_scatter
 from nightwell.wells.streams import ScanKind, Stream
 
@@ -40,6 +42,10 @@ class CubeSettings:
         Streams that breathe air; in an evacuated chamber there is no standard.
     block_rows
         Scans handled at a time.
+    recycled
+        How gas that came round again is removed from the trap gas; ``None`` to leave it.
+    normalisation
+        To what the amounts of the trap gas are normalised besides.
     """
 
     step_m: float = 0.5
@@ -48,6 +54,8 @@ class CubeSettings:
     internal_standard_mz: int | None = 40
     internal_standard_streams: tuple[Stream, ...] = (Stream.TRAP_GAS, Stream.MUD_FLUID)
     block_rows: int = 8192
+    recycled: RecycledGas | None = field(default_factory=RecycledGas)
+    normalisation: Normalisation = field(default_factory=Normalisation)
 
 
 @dataclass(frozen=True, slots=True)

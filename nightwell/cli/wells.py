@@ -103,6 +103,36 @@ def import_patterns(
     say(f"{', '.join(names)} written to the species library {target}")
 
 
+@well.command("normalise")
+@command
+def normalise(
+    gas_log: Annotated[Path, typer.Argument(help="Gas log (CSV, LAS, WITS0).")],
+    target: Annotated[Path, typer.Argument(help="CSV file to write.")],
+    *,
+    drilling: Annotated[Path, typer.Option(help="Drilling parameters by depth.")],
+    hole_diameter: Annotated[float | None, typer.Option(help="Metres, when the drilling parameters lack it.")] = None,
+    trap_efficiency: Annotated[float, typer.Option(help="Share of its gas that the trap frees.")] = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Normalise a measured gas log for rate of penetration, flow, hole size and trap efficiency."""
+    from nightwell.wells.drilling import import_drilling
+    from nightwell.wells.gas_log import import_gas_log
+    from nightwell.wells.normalise import Normalisation
+    from nightwell.wells.normalise_log import normalise_log, write_normalised
+
+    settings_of = Normalisation(trap_efficiency=trap_efficiency)
+    found = normalise_log(
+        import_gas_log(gas_log), import_drilling(drilling), settings_of, hole_diameter_m=hole_diameter
+    )
+    write_normalised(found, target)
+    if as_json:
+        print_json({"written": target, "rows": len(found.table), "notes": found.notes})
+        return
+    for note in found.notes:
+        say(note)
+    say(f"{len(found.table)} rows written to {target}")
+
+
 Well = Annotated[str, typer.Argument(help="Name of the well.")]
 Analysis = Annotated[str, typer.Option("--analysis", help="'latest', or the beginning of an analysis id.")]
 

@@ -24,6 +24,9 @@ _FOOT_M = 0.3048
 _INCH_M = 0.0254
 _C1N = 11.6
 
+#: Slower than this nothing was cut: a rate near zero would make any gas look enormous [m/h].
+MIN_ROP_M_H = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
@@ -63,7 +66,7 @@ def c1n(methane_ppm: Floats, rop_m_h: Floats, flow_m3_s: Floats, hole_diameter_m
     methane_ppm, rop_m_h, flow_m3_s, hole_diameter_m
         float64, broadcast.
     """
-    rop_ft_h = _positive(rop_m_h) / _FOOT_M
+    rop_ft_h = _drilled(rop_m_h) / _FOOT_M
     flow_gpm = _positive(flow_m3_s) / _GALLON_MINUTE_M3_S
     diameter_in = _positive(hole_diameter_m) / _INCH_M
     return np.asarray(_C1N * methane_ppm * flow_gpm / (rop_ft_h * diameter_in**2), dtype=np.float64)
@@ -82,7 +85,7 @@ def gas_factor(
         Rate of penetration [m/h], flow [m3/s] and diameter [m] referred to.
     """
     rop_ref, flow_ref, diameter_ref = reference
-    rop, flow, diameter = _positive(rop_m_h), _positive(flow_m3_s), _positive(hole_diameter_m)
+    rop, flow, diameter = _drilled(rop_m_h), _positive(flow_m3_s), _positive(hole_diameter_m)
     return np.asarray((rop_ref / rop) * (diameter_ref / diameter) ** 2 * (flow / flow_ref), dtype=np.float64)
 
 
@@ -105,7 +108,7 @@ def normalised_dataset(species: xr.Dataset, drilling: xr.Dataset, settings: Norm
         name the reference. ``None`` when no depth was drilled with the pumps on.
     """
     rop, flow, hole = (drilling[name].to_numpy().astype(np.float64) for name in ("rop", "flow", "hole_diameter"))
-    usable = (rop > 0) & (flow > 0) & (hole > 0)
+    usable = (rop >= MIN_ROP_M_H) & (flow > 0) & (hole > 0)
     if not usable.any():
         return None
     given = (settings.rop_m_h, settings.flow_m3_s, settings.hole_diameter_m)
@@ -150,3 +153,8 @@ def normalised_dataset(species: xr.Dataset, drilling: xr.Dataset, settings: Norm
 def _positive(values: Floats) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     return np.where(array > 0.0, array, np.nan)
+
+
+def _drilled(rop_m_h: Floats) -> Floats:
+    array = np.asarray(rop_m_h, dtype=np.float64)
+    return np.where(array >= MIN_ROP_M_H, array, np.nan)

@@ -39,7 +39,9 @@ def test_the_same_rock_gives_the_same_gas_however_it_is_drilled() -> None:
     assert np.ptp(c1n(gas, rop, flow, hole)) < 1e-6 * gas.max()
 
 
-@pytest.mark.parametrize(("rop", "flow", "hole"), [(0.0, 0.05, 0.3), (0.01, 0.05, 0.3), (20.0, 0.0, 0.3), (20.0, 0.05, np.nan)])
+@pytest.mark.parametrize(
+    ("rop", "flow", "hole"), [(0.0, 0.05, 0.3), (0.01, 0.05, 0.3), (20.0, 0.0, 0.3), (20.0, 0.05, np.nan)]
+)
 def test_what_was_not_drilled_is_missing_and_never_infinite(rop: float, flow: float, hole: float) -> None:
     assert np.isnan(c1n(one(100.0), one(rop), one(flow), one(hole))[0])
     assert np.isnan(gas_factor(one(rop), one(flow), one(hole), reference=(1.0, 1.0, 1.0))[0])

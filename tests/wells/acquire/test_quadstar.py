@@ -43,7 +43,7 @@ def peaks(heights: list[float]) -> np.ndarray:
     near = np.clip(np.round(mz).astype(int) - 1, 0, len(heights) - 1)
     shape = np.array(heights)[near] * np.maximum(0.0, 1.0 - np.abs(mz - near - 1) / 0.4)
     shape[np.isclose(mz % 1, 0.5)] = 1e-7
-    return shape
+    return np.asarray(shape, dtype=np.float64)
 
 
 def test_the_real_scan_gives_the_peak_heights_that_another_program_made_of_it(real_file: RealFile) -> None:
@@ -74,7 +74,7 @@ def test_times_and_units_are_read(tmp_path: Path) -> None:
 
 
 def test_a_current_out_of_range_reads_as_saturated(tmp_path: Path) -> None:
-    huge = np.finfo(np.float32).max
+    huge = float(np.finfo(np.float32).max)
     rows = np.stack([peaks([1e-9, huge, 3e-9]), peaks([1e-9, 2e-9, huge])])
     path = tmp_path / "run.sac"
     path.write_bytes(sac(rows, exponents=[-6, -8]))

@@ -201,7 +201,9 @@ def test_bad_files_of_the_hole_are_named(drilling: xr.Dataset, tmp_path: Path, n
     path = tmp_path / f"{name}.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=said):
-        add_hole(tree_of(drilling, np.array([20_000.0])), HoleFiles(**{name: path}))
+        add_hole(
+            tree_of(drilling, np.array([20_000.0])), HoleFiles(path) if name == "sections" else HoleFiles(carbide=path)
+        )
 
 
 def test_the_hole_without_a_drilling_record_is_refused(drilling: xr.Dataset) -> None:

@@ -64,7 +64,7 @@ def test_amounts_sigmas_and_trap_efficiency() -> None:
     settings = Normalisation(trap_efficiency=0.8, efficiencies=(("propane", 0.4),))
     found = normalised_dataset(species, drilling, settings)
     assert found is not None
-    np.testing.assert_allclose(found.value, [[250, 50], [250, 50], [np.nan, 75], [np.nan, np.nan]])
+    np.testing.assert_allclose(found.value, np.array([[250, 50], [250, 50], [np.nan, 75], [np.nan, np.nan]]))
     np.testing.assert_allclose(found.sigma, 0.1 * found.value, rtol=1e-6)
     assert (found.attrs["rop_ref_m_h"], found.attrs["trap_efficiency"]) == (20.0, 0.8)  # median of the drilled rows
     assert found.value.attrs["units"] == "ppm"

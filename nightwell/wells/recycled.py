@@ -199,7 +199,9 @@ def without_recycled(
     made["variance"] = cube["variance"].copy(data=(variance + np.nan_to_num(spread)).astype(np.float32))
     attributes = {"units": "1", "long_name": "share of the gas that came round again"}
     made = made.assign_coords(recycled_share=("depth", found, attributes))
-    used = "measured in the mud that goes in" if {"gas_in", "gas_out"} <= set(drilling.data_vars) else "assumed"
+    sampled = ~np.isnan(shares_at(RecycledGas(measured=settings.measured), drilling, moment))
+    rest = ", assumed elsewhere" if (~sampled & ~np.isnan(share)).any() else ""
+    used = f"measured in the mud that goes in{rest}" if sampled.any() else "assumed"
     made.attrs["recycled"] = f"removed; share kept by the mud {used}, {np.nanmin(share):.3g} to {np.nanmax(share):.3g}"
     return made
 

@@ -22,6 +22,7 @@ from nightwell.store.versions import Version
 from nightwell.wells.analysis import Method
 from nightwell.wells.archive import Place
 from nightwell.wells.container import open_scans
+from nightwell.wells.cube import CubeSettings
 from nightwell.wells.fleet.catalogue import Candidate, Found, candidates_in, well_named_in
 from nightwell.wells.species_file import load_library
 
@@ -253,9 +254,24 @@ def place_of(settings: Settings, text: str) -> Place:
     )
 
 
-def method_of(settings: Settings) -> Method:
-    """Return the method that the settings ask for: what ships, with a library and profiles of one's own."""
-    return Method.with_own(settings.wells.profiles, load_library(settings.wells.library))
+def method_of(settings: Settings, *, library: Path | None = None, cube: CubeSettings | None = None) -> Method:
+    """Return the method that the settings ask for, or what is given in their place.
+
+    Parameters
+    ----------
+    settings
+        Name the library, and the profiles, classes and rules of one's own.
+    library
+        A folder with another library.
+    cube
+        How cubes are made.
+
+    Raises
+    ------
+    InputError
+        A file of the library, or of one's own, cannot be used.
+    """
+    return Method.with_own(settings.wells.profiles, load_library(library or settings.wells.library), cube=cube)
 
 
 def _inputs(volume: str, version_id: str, path: str, mark: str) -> dict[str, str]:

@@ -29,6 +29,7 @@ from nightwell.wells.findings import findings_dataset
 from nightwell.wells.indicators import Curve, Curves, indicator_dataset, intensity_names
 from nightwell.wells.interpret import Classification, interpretation_dataset, load_classifications
 from nightwell.wells.nnls import DETECTION_SIGMAS, Solution
+from nightwell.wells.normalise import normalised_dataset
 from nightwell.wells.profiles import Inputs, Profile, load_profiles
 from nightwell.wells.read_well import read_well
 from nightwell.wells.rules import Rules, load_rules
@@ -88,13 +89,20 @@ class Method:
         )
 
     @classmethod
-    def with_own(cls, directory: Path | str | None, library: SpeciesLibrary | None = None) -> Method:
+    def with_own(
+        cls,
+        directory: Path | str | None,
+        library: SpeciesLibrary | None = None,
+        *,
+        cube: CubeSettings | None = None,
+    ) -> Method:
         """Return what ships with the profiles, classifications and rules of a directory of one's own (InputError)."""
         return cls.default(
             library,
             profiles=load_profiles(directory),
             classifications=load_classifications(directory),
             rules=load_rules(directory),
+            cube=cube,
         )
 
     def as_attributes(self) -> dict[str, object]:
@@ -162,7 +170,13 @@ def analyse_well(
     result = analyse_cube(cube, inputs=named, method=chosen, client=client, scheduler=scheduler)
     if "drilling" in scans.children:
         depth = next(iter(result.children.values()))["species"]["depth"].to_numpy()
-        result["drilling"] = xr.DataTree(_drilling_log(scans["drilling"].to_dataset(), depth))
+        log = _drilling_log(scans["drilling"].to_dataset(), depth)
+        result["drilling"] = xr.DataTree(log)
+        if Stream.TRAP_GAS in result.children and next(iter(result.children)) == Stream.TRAP_GAS:
+            amounts = result[f"{Stream.TRAP_GAS}/species"].to_dataset()
+            normalised = normalised_dataset(amounts, log, chosen.cube.normalisation)
+            if normalised is not None:
+                result[f"{Stream.TRAP_GAS}/normalised"] = xr.DataTree(normalised)
     return result
 
 
@@ -211,9 +225,10 @@ def digest_of_scans(scans: xr.DataTree) -> str:
     for start in range(0, dataset.sizes["scan"], _DIGEST_ROWS):
         block = dataset["intensity"].isel(scan=slice(start, start + _DIGEST_ROWS)).to_numpy()
         hasher.update(np.ascontiguousarray(block).tobytes())
-    if "drilling" in scans.children:
-        for _, variable in sorted(scans["drilling"].to_dataset().variables.items(), key=lambda item: str(item[0])):
-            hasher.update(np.ascontiguousarray(variable.to_numpy()).tobytes())
+    for group in ("drilling", "geometry", "carbide"):  # a result depends on where the gas came from
+        if group in scans.children:
+            for _, variable in sorted(scans[group].to_dataset().variables.items(), key=lambda item: str(item[0])):
+                hasher.update(np.ascontiguousarray(variable.to_numpy()).tobytes())
     return hasher.hexdigest(length=16)
 
 
@@ -289,8 +304,9 @@ def _groups(
     bound: Deconvolver,
     method: Method,
 ) -> dict[str, xr.Dataset]:
-    for name in ("scan_count", "depth_error"):
-        species[name] = ("depth", cube[name].to_numpy(), dict(cube[name].attrs))
+    for name in ("scan_count", "depth_error", "recycled_share"):
+        if name in cube.variables:
+            species[name] = ("depth", cube[name].to_numpy(), dict(cube[name].attrs))
     species["cube_flag"] = ("depth", cube["flag"].to_numpy(), dict(cube["flag"].attrs))
     attributes = {str(name): value for name, value in cube.attrs.items()}
     attributes["condition_number"] = method.library.condition_number(bound.mz)
@@ -312,18 +328,24 @@ def _across_groups(shared: Mapping[Stream, StreamCurves], method: Method) -> dic
 
 
 def _drilling_log(drilling: xr.Dataset, depth: Floats) -> xr.Dataset:
-    """Rate of penetration on the depths of the result: the mean while the bit was between half-way points."""
+    """Rate of penetration, flow and hole on the result's depths: means while the bit was between half-way points."""
     rop, bit = drilling["rop"].to_numpy(), drilling["bit_depth"].to_numpy()
     edges = np.concatenate([[-np.inf], (depth[1:] + depth[:-1]) / 2, [np.inf]])
     making_hole = rop > 0
     near = making_hole & (bit >= depth[0] - 1.0) & (bit <= depth[-1] + 1.0)
     at = np.searchsorted(edges, bit[near], side="right") - 1
     count = np.bincount(at, minlength=depth.size)
-    total = np.bincount(at, weights=rop[near], minlength=depth.size)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = (total / count).astype(np.float32)
-    attributes = {"units": "m/h", "long_name": "rate of penetration"}
-    return xr.Dataset({"rop": ("depth", mean, attributes)}, coords={"depth": ("depth", depth, {"units": "m"})})
+    found = {}
+    for name, units, meaning in (
+        ("rop", "m/h", "rate of penetration"),
+        ("flow", "m3/s", "mud flow into the hole"),
+        ("hole_diameter", "m", "diameter of the hole at the bit"),
+    ):
+        total = np.bincount(at, weights=drilling[name].to_numpy()[near], minlength=depth.size)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = (total / count).astype(np.float32)
+        found[name] = ("depth", mean, {"units": units, "long_name": meaning})
+    return xr.Dataset(found, coords={"depth": ("depth", depth, {"units": "m"})})
 
 
 def _digest(texts: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ Calcium carbide is dropped into the pipe at a connection; its acetylene goes dow
     integral of q dt from dropped to seen - delay = V_pipe(bit) + f * V_annulus(bit)
 
 The factor ``f`` of each check scales the volume around its depth. It holds washed-out hole and pump efficiency at once,
-for the same pumps move the gas later on [WhittakerMudLogging].
+for the same pumps move the gas later on [Whittaker1991].
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,9 @@ from nightwell.wells.calibrate.calibration import Calibration
 from nightwell.wells.clean_scans import Cleaned, clean_scans, noise_of_scans
 from nightwell.wells.depth_bins import DepthBins, bin_of
 from nightwell.wells.instrument import Instrument
+from nightwell.wells.normalise import Normalisation
 from nightwell.wells.raw_scans import RawScans, samples_of
+from nightwell.wells.recycled import RecycledGas
 from nightwell.wells.scan_noise import ScanNoise
 from nightwell.wells.streams import ScanKind, Stream
 
@@ -41,6 +43,10 @@ class CubeSettings:
         Scans handled at a time.
     calibration
         Dead time, carry-over and drift to correct; ``None`` corrects none of them.
+    recycled
+        How gas that came round again is removed from the trap gas; ``None`` to leave it.
+    normalisation
+        To what the amounts of the trap gas are normalised besides.
     """
 
     step_m: float = 0.5
@@ -50,6 +56,8 @@ class CubeSettings:
     internal_standard_streams: tuple[Stream, ...] = (Stream.TRAP_GAS, Stream.MUD_FLUID)
     block_rows: int = 8192
     calibration: Calibration | None = None
+    recycled: RecycledGas | None = field(default_factory=RecycledGas)
+    normalisation: Normalisation = field(default_factory=Normalisation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from nightwell.wells.depth_bins import DepthBins, bin_of, regular_bins
 from nightwell.wells.lag import Registration, register_scans
 from nightwell.wells.quality_of_cube import AIR_MZ, QualityCounter
 from nightwell.wells.raw_scans import RawScans, raw_scans, samples_of
+from nightwell.wells.recycled import without_recycled
 from nightwell.wells.streams import ScanKind, Stream
 
 __all__ = ["CubeSettings", "build_cube"]
@@ -70,10 +71,38 @@ def build_cube(
     quality = QualityCounter.start(scans, correction)
     _add_up(scans, bins, correction, settings, quality)
     streams = {stream: _dataset(stream, bins[stream], scans, correction, settings) for stream in bins}
+    if settings.recycled is not None and Stream.TRAP_GAS in streams and "drilling" in tree.children:
+        gas = streams[Stream.TRAP_GAS]
+        out, entered = _passage(scans, bins[Stream.TRAP_GAS])
+        streams[Stream.TRAP_GAS] = without_recycled(gas, settings.recycled, tree["drilling"].to_dataset(), out, entered)
     version = "none" if settings.calibration is None else settings.calibration.version
     cube = make_cube(origin, streams, {"step_m": settings.step_m, "calibration_version": version})
     cube["qc"] = xr.DataTree(quality.dataset(scans, correction))
     return cube
+
+
+def _passage(scans: RawScans, bins: DepthBins) -> tuple[NDArray[np.datetime64], NDArray[np.datetime64]]:
+    """Return when the gas of each bin was seen and when its mud had gone in: means over its scans, NaT without any."""
+    rows = np.flatnonzero(samples_of(scans, Stream.TRAP_GAS))
+    at = bin_of(scans.registration.depth_m[rows], bins.depth_m)
+    time = scans.dataset["time"].to_numpy()[rows]
+    entered = scans.registration.entered
+    went_in = np.full(rows.size, np.datetime64("NaT", "ns")) if entered is None else entered[rows]
+    return _mean_times(time, at, bins.depth_m.size), _mean_times(went_in, at, bins.depth_m.size)
+
+
+def _mean_times(time: NDArray[np.datetime64], at: NDArray[np.intp], size: int) -> NDArray[np.datetime64]:
+    known = ~np.isnat(time)
+    means = np.full(size, np.datetime64("NaT", "ns"))
+    if not known.any():
+        return means
+    start = time[known][0]
+    seconds = (time[known] - start).astype("timedelta64[ns]").astype(np.int64) / 1e9
+    count = np.bincount(at[known], minlength=size)
+    filled = count > 0
+    mean_s = np.bincount(at[known], weights=seconds, minlength=size)[filled] / count[filled]
+    means[filled] = start + (mean_s * 1e9).round().astype(np.int64).astype("timedelta64[ns]")
+    return means
 
 
 def _bins(scans: RawScans, settings: CubeSettings) -> dict[Stream, DepthBins]:

@@ -38,7 +38,7 @@ class DrillingLog:
 
 
 #: Channels that tell the flow when it was not recorded itself.
-STROKES = ("pump_strokes", "pump_strokes_1", "pump_strokes_2", "pump_strokes_3")
+STROKES = ("pump_strokes", "pump_strokes_1", "pump_strokes_2", "pump_strokes_3", "pump_strokes_4")
 
 
 def import_drilling(path: Path | str, *, wits_units: WitsUnits | None = None) -> DrillingLog:

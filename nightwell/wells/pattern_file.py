@@ -146,6 +146,12 @@ def _of_block(block: dict[str, object], source: str) -> Pattern:
             "a spectrum of another kind", "give mass spectra at 70 eV",
         )  # fmt: skip
     x, y = (list(map(float, block.get(axis, ()))) for axis in ("x", "y"))  # type: ignore[call-overload]  # untyped package
+    said = block.get("npoints", len(x))
+    if said != len(x):  # the package reads on without a word
+        raise _refuse(
+            f"spectrum '{name}' of {source}", f"{said} peaks (##NPOINTS)", f"{len(x)}",
+            "the file was cut short", "export it again",
+        )  # fmt: skip
     formula = re.sub(r"[\s_^]", "", str(block.get("molform", "")))
     return _pattern(name, formula, list(zip(x, y, strict=True)), source)
 

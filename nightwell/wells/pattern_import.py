@@ -7,7 +7,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -19,6 +19,8 @@ from nightwell.wells.species_file import SENSITIVITY_COLUMNS, SPECIES_COLUMNS, l
 
 Row = dict[str, str]
 
+_NUMBER = r"\d+(?:\.\d+)?"
+_NEW = re.compile(rf"(?P<name>[^=]+)=(?P<group>\w+):(?P<sensitivity>{_NUMBER})(?::(?P<percent>{_NUMBER}))?")
 _MIN_PERCENT = 0.1  # smaller peaks are noise of the library's own instrument
 
 
@@ -98,6 +100,27 @@ def import_patterns(
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return tuple(names)
+
+
+def new_species(text: str) -> tuple[str, NewSpecies]:
+    """Return name and facts of a new species from ``name=group:sensitivity`` or ``name=group:sensitivity:percent``.
+
+    Raises
+    ------
+    InputError
+        Another form, or an unknown group.
+    """
+    match = _NEW.fullmatch(text.strip())
+    if match is None or match["group"] not in tuple(SpeciesGroup):
+        raise InputError(
+            f"new species '{text}'",
+            expected=f"name=group:sensitivity:percent, the group one of {', '.join(SpeciesGroup)}",
+            found="another form" if match is None else f"group {match['group']}",
+            cause="a part is missing or misspelt",
+            next_step="give for example 1_hexene=liquid_petroleum:4.0:30",
+        )
+    facts = NewSpecies(SpeciesGroup(match["group"]), float(match["sensitivity"]))
+    return species_name(match["name"]), replace(facts, error_percent=float(match["percent"] or facts.error_percent))
 
 
 def species_name(name: str) -> str:

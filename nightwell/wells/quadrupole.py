@@ -40,8 +40,9 @@ _MASS_NAMES = {"mz", "mass", "amu", "massamu", "masscharge"}
 _CURRENT_NAMES = {"intensity", "ioncurrent", "current", "signal", "value"}
 _PRESSURE_NAMES = {"pressure", "totalpressure"}
 _DEPTH_NAMES = {"depth", "sampledepth"}
+_COLLECTED_NAMES = {"collected", "collectiontime", "shakertime"}
 _COLUMNS = {"time": _TIME_NAMES, "m/z": _MASS_NAMES, "ion current": _CURRENT_NAMES, "pressure": _PRESSURE_NAMES,
-            "sample depth": _DEPTH_NAMES}  # fmt: skip
+            "sample depth": _DEPTH_NAMES, "collected": _COLLECTED_NAMES}  # fmt: skip
 
 _MASS = re.compile(r"(?:m/?z|mass|amu|m)?[\s_:=-]*(\d+(?:\.\d+)?)\s*(?:amu|u)?", re.IGNORECASE)
 
@@ -115,6 +116,19 @@ def import_quadrupole(
         drilling=drilling,
         gas_line_delay_s=gas_line_delay_s,
     )
+
+
+def _with_collected(table: _Table, spectra: Spectra, used: set[int]) -> tuple[Spectra, set[int]]:
+    """Add the times at which cuttings were collected, of a wide file that has them; empty cells are NaT."""
+    at = table.find(_COLLECTED_NAMES)
+    if at is None or table.find(_MASS_NAMES) is not None:
+        return spectra, used
+    texts = table.cells.iloc[:, at].astype(str).str.strip()
+    filled = np.flatnonzero(texts.to_numpy() != "")
+    collected = np.full(len(texts), np.datetime64("NaT", "ns"))
+    if filled.size:
+        collected[filled] = times_of(texts.iloc[filled], subject=table.subject(at))
+    return replace(spectra, collected=collected), {*used, at}
 
 
 def nearest(name: str) -> tuple[str, ...]:

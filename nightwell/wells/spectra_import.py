@@ -68,6 +68,8 @@ class Spectra:
         float64 (scan) arrays by name of a variable of raw scans (``pressure``, ``sample_depth``).
     columns, unknown, notes
         For the report.
+    collected
+        datetime64[ns] (scan): when cuttings left the hole; ``None`` when the file does not say.
     """
 
     time: NDArray[np.datetime64]
@@ -77,6 +79,7 @@ class Spectra:
     columns: tuple[ColumnReport, ...]
     unknown: tuple[UnknownColumn, ...] = ()
     notes: tuple[str, ...] = ()
+    collected: NDArray[np.datetime64] | None = None
 
 
 def assemble(
@@ -98,7 +101,7 @@ def assemble(
     """
     spectra = _once(spectra, source.name)
     size = spectra.time.size
-    scans = {
+    scans: dict[str, NDArray[np.generic]] = {
         "intensity": spectra.intensity,
         "mz": spectra.mz,
         "time": spectra.time,
@@ -108,6 +111,8 @@ def assemble(
         "pressure": np.full(size, np.nan),
         **spectra.extra,
     }
+    if spectra.collected is not None:
+        scans["collected"] = spectra.collected
     provenance = f"Spectra measured, imported from {source.name} ({size} scans)."
     origin = Origin(
         well=well,
@@ -155,6 +160,7 @@ def _once(spectra: Spectra, name: str) -> Spectra:
         time=spectra.time[kept],
         intensity=spectra.intensity[kept],
         extra={key: values[kept] for key, values in spectra.extra.items()},
+        collected=None if spectra.collected is None else spectra.collected[kept],
         notes=(*spectra.notes, f"{int(same_time.sum())} scans stood twice and are kept once"),
     )
 

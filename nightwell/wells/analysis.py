@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,8 @@ from dask.base import compute
 from numpy.typing import NDArray
 
 import nightwell
+from nightwell.wells.calibrate.internal_standard import air_curves, diluted
+from nightwell.wells.calibrate.saturation import fallback_peaks
 from nightwell.wells.contract import Origin, validate_cube
 from nightwell.wells.cube import CubeSettings, build_cube
 from nightwell.wells.deconvolve import (
@@ -24,6 +26,7 @@ from nightwell.wells.deconvolve import (
     tasks_by_blocks,
 )
 from nightwell.wells.indicators import Curve, Curves, indicator_dataset, intensity_names
+from nightwell.wells.instrument import Instrument
 from nightwell.wells.interpret import Classification, interpretation_dataset, load_classifications
 from nightwell.wells.nnls import DETECTION_SIGMAS, Solution
 from nightwell.wells.profiles import Inputs, Profile, load_profiles
@@ -79,6 +82,11 @@ class Method:
             deconvolution or Deconvolution(),
         )
 
+    def calibrated(self) -> Method:
+        """Return the method with the library that its calibration, if it has one, makes of its own."""
+        calibration = self.cube.calibration
+        return self if calibration is None else replace(self, library=calibration.library(self.library))
+
     def as_attributes(self) -> dict[str, object]:
         """Return the versions of everything, as attributes of a result."""
         return {
@@ -89,6 +97,7 @@ class Method:
             "classifications": [one.identity for one in self.classifications],
             "classifications_version": _digest(repr(one) for one in self.classifications),
             "cube_settings": repr(self.cube),
+            "calibration_version": "none" if self.cube.calibration is None else self.cube.calibration.version,
             "deconvolution_settings": self.deconvolution.version,
         }
 
@@ -131,7 +140,7 @@ def analyse_well(
     InputError
         No scan has a depth; the m/z axis lacks the peaks of a species; the library cannot be solved.
     """
-    chosen = method or Method.default(library, profiles)
+    chosen = (method or Method.default(library, profiles)).calibrated()
     named = dict(inputs) if inputs is not None else {"scans": digest_of_scans(scans)}
     result = analyse_cube(build_cube(scans, chosen.cube), inputs=named, method=chosen, client=client)
     if "drilling" in scans.children:
@@ -148,16 +157,16 @@ def analyse_cube(
     client: Client | None = None,
 ) -> xr.DataTree:
     """Analyse a well from its cubes; parameters, result and errors as :func:`analyse_well`."""
-    method = method or Method.default()
+    method = (method or Method.default()).calibrated()
     validate_cube(cube)
     origin = Origin.of(cube)
     streams = [stream for stream in Stream if stream in cube.children]
-    bound = {
-        stream: make_deconvolver(cube[stream].to_dataset(), origin.instrument, method.library, method.deconvolution)
-        for stream in streams
-    }
+    bound = {stream: _bound(cube[stream].to_dataset(), origin.instrument, method) for stream in streams}
     tasks = {
-        stream: tasks_by_blocks(_StreamAnalysis(stream, bound[stream], method), cube[stream].to_dataset())
+        stream: tasks_by_blocks(
+            _StreamAnalysis(stream, bound[stream], method, _in_air(cube[stream].to_dataset(), bound[stream])),
+            cube[stream].to_dataset(),
+        )
         for stream in streams
     }
     results = _run(tasks, client)
@@ -166,6 +175,8 @@ def analyse_cube(
     groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=attributes)}
     for stream, blocks in results.items():
         groups |= _groups(stream, blocks, cube[stream].to_dataset(), bound[stream], method)
+    if "qc" in cube.children:
+        groups["/qc"] = cube["qc"].to_dataset()
     return xr.DataTree.from_dict(groups)
 
 
@@ -191,16 +202,39 @@ class _StreamAnalysis:
     stream: Stream
     deconvolver: Deconvolver
     method: Method
+    in_air: bool  # the internal standard put the sample on the argon of the blanks
 
     def __call__(self, block: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
         found = self.deconvolver.solve(block, with_covariance=True)
+        air = found
+        if self.in_air:
+            found = diluted(found)
         species = self.deconvolver.dataset(block, found)
+        if self.in_air:
+            species = species.assign(air_curves(air, self.deconvolver.library.names))
         profiles = [profile for profile in self.method.profiles if self.stream in profile.streams]
         inputs = {
             Inputs.SPECIES: _species_curves(self.deconvolver, species["flag"].to_numpy(), found),
             Inputs.INTENSITY: _intensity_curves(block, self.deconvolver.mz, profiles),
         }
         return species, indicator_dataset(profiles, inputs, block["depth"].to_numpy())
+
+
+def _bound(stream: xr.Dataset, instrument: Instrument, method: Method) -> Deconvolver:
+    """Bind the method to a stream, with the errors of the calibration's responses where it has them."""
+    calibration = method.cube.calibration
+    if calibration is None:
+        return make_deconvolver(stream, instrument, method.library, method.deconvolution)
+    bound = make_deconvolver(stream, calibration.complete(instrument), method.library, method.deconvolution)
+    errors = calibration.pattern_errors(method.library, bound.mz, method.deconvolution.pattern_error)
+    return replace(bound, pattern_errors=errors)
+
+
+def _in_air(stream: xr.Dataset, bound: Deconvolver) -> bool:
+    """Tell whether amounts are on the argon of the blanks, blank removed, in ppm: then the share of air follows."""
+    attributes = stream.attrs
+    steadied = attributes.get("internal_standard", "none") != "none" and attributes.get("blank", "none") != "none"
+    return steadied and bound.units == "ppm"
 
 
 def _species_curves(deconvolver: Deconvolver, flag: NDArray[np.uint8], found: Solution) -> Curves:
@@ -251,6 +285,11 @@ def _groups(
         species[name] = ("depth", cube[name].to_numpy(), dict(cube[name].attrs))
     species["cube_flag"] = ("depth", cube["flag"].to_numpy(), dict(cube["flag"].attrs))
     attributes = {str(name): value for name, value in cube.attrs.items()}
+    saturated = np.isnan(cube["intensity"].to_numpy()) & (cube["scan_count"].to_numpy() > 0)[:, None]
+    left = fallback_peaks(method.library, bound.mz, saturated.any(axis=0))
+    attributes["fallback_peaks"] = [
+        f"{name}: m/z {', '.join(str(peak) for peak in peaks) or 'none'}" for name, peaks in left.items()
+    ]
     attributes["condition_number"] = method.library.condition_number(bound.mz)
     return {
         f"/{stream}": xr.Dataset(attrs=attributes),

@@ -84,6 +84,7 @@ class Deconvolver:
     shot_a: float  # variance of a single scan per unit of current
     pattern_error: float
     units: str
+    pattern_errors: Floats | None = None  # (mz, species): of a calibration, in place of the one for all
 
     def solve(self, block: xr.Dataset, *, with_covariance: bool = False) -> Solution:
         """Solve all spectra of a dataset of the cube's contract (read into memory).
@@ -101,12 +102,19 @@ class Deconvolver:
         return solve(
             self.design,
             intensity,
-            expected + (self.pattern_error * first.fit) ** 2,
+            expected + self._pattern_variance(first),
             signed=self.signed,
             own_shot=shot,
-            own_relative=self.pattern_error,
+            own_relative=self.pattern_error if self.pattern_errors is None else 0.0,
             with_covariance=with_covariance,
         )
+
+    def _pattern_variance(self, first: Solution) -> Floats:
+        """Variance that the errors of the patterns bring, float64 (depth, mz)."""
+        if self.pattern_errors is None:
+            return (self.pattern_error * first.fit) ** 2
+        squares: Floats = np.nan_to_num(first.value) ** 2 @ ((self.pattern_errors * self.design) ** 2).T
+        return squares
 
     def flags(self, block: xr.Dataset, found: Solution) -> NDArray[np.uint8]:
         """Return the :class:`SpeciesFlag` of every depth and species, uint8 (depth, species)."""

@@ -71,7 +71,9 @@ def restore_lost(current: Floats, dead_time: DeadTime) -> tuple[Floats, Floats]:
     return restored, (restored**2 * dead_time.sigma_per_a) ** 2
 
 
-def fit_dead_time(pairs: dict[tuple[int, int], tuple[Floats, Floats, Floats, Floats]]) -> DeadTime:
+def fit_dead_time(
+    pairs: dict[tuple[int, int], tuple[Floats, Floats, Floats, Floats]], *, offset_a: float = 0.0
+) -> DeadTime:
     """Fit the loss from isotope pairs.
 
     Parameters
@@ -80,12 +82,15 @@ def fit_dead_time(pairs: dict[tuple[int, int], tuple[Floats, Floats, Floats, Flo
         By (large m/z, small m/z): currents of the large and of the small peak, and their variances, each float64
         (scan). Scans in which another gas adds to one of the two peaks must be left out.
 
+    offset_a
+        One-sigma of what may be left of the baseline under a small peak, A: it is fitted with this as its prior.
+
     Returns
     -------
     DeadTime
         The weighted mean of the pairs that show enough range; a mean below three sigmas is 0, and says so.
     """
-    found = {pair: one for pair, arrays in pairs.items() if (one := _fit_pair(*arrays)) is not None}
+    found = {pair: one for pair, arrays in pairs.items() if (one := _fit_pair(*arrays, offset_a)) is not None}
     if not found:
         return DeadTime(source="unknown: no isotope pair with enough range of current")
     weight = np.array([1.0 / sigma**2 for _, sigma in found.values()])
@@ -100,7 +105,9 @@ def fit_dead_time(pairs: dict[tuple[int, int], tuple[Floats, Floats, Floats, Flo
     return DeadTime(mean, sigma, f"fitted from m/z {named}")
 
 
-def _fit_pair(big: Floats, small: Floats, big_variance: Floats, small_variance: Floats) -> tuple[float, float] | None:
+def _fit_pair(
+    big: Floats, small: Floats, big_variance: Floats, small_variance: Floats, offset_a: float
+) -> tuple[float, float] | None:
     """Return loss and sigma from one pair; ``None`` without range."""
     known = np.isfinite(big) & np.isfinite(small) & (big > _CLEAR_SIGMAS * np.sqrt(big_variance))
     big, small, big_variance, small_variance = (array[known] for array in (big, small, big_variance, small_variance))
@@ -111,11 +118,13 @@ def _fit_pair(big: Floats, small: Floats, big_variance: Floats, small_variance: 
     sigma = np.sqrt(small_variance + start**2 * big_variance)
 
     def misfit(unknown: Floats) -> Floats:
-        ratio, lost = unknown
+        ratio, lost, left = unknown
         arriving = start * ratio * big / (1.0 - lost * big / top)
-        return np.asarray((arriving / (1.0 + lost * arriving / top) - small) / sigma)
+        pull = (arriving / (1.0 + lost * arriving / top) + left * offset_a - small) / sigma
+        return np.append(pull, left)
 
-    found = least_squares(misfit, [1.0, 0.0], bounds=([0.2, -MOST_LOST], [5.0, MOST_LOST]))
-    covariance = np.linalg.pinv(found.jac.T @ found.jac)
+    found = least_squares(misfit, [1.0, 0.0, 0.0], bounds=([0.2, -MOST_LOST, -10.0], [5.0, MOST_LOST, 10.0]))
+    slopes = np.asarray(found.jac, dtype=np.float64)
+    covariance = np.linalg.pinv(slopes.T @ slopes)
     chi2 = 2.0 * float(found.cost) / max(big.size - 2, 1)
     return float(found.x[1]) / top, float(np.sqrt(covariance[1, 1] * max(1.0, chi2))) / top

@@ -32,6 +32,13 @@ Floats = NDArray[np.float64]
 #: A gap longer than this is no purge but a pause: what was in the line before it does not count.
 LONGEST_PURGE_S = 3600.0
 
+#: The baseline is measured at m/z 5 and 9; elsewhere it may differ by this share of it.
+BASELINE_SLOPE = 0.1
+
+
+#: What patterns are off by when a step is read by the library as it is.
+STEP_ERROR = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSettings:
@@ -63,6 +70,7 @@ class _Quiet:
     current: Floats
     before: Floats
     noise: ScanNoise
+    baseline_a: float  # median of what was subtracted
 
 
 def calibrate(
@@ -105,7 +113,7 @@ def calibrate(
     quiet = _quiet(scans, columns, noise, cube.block_rows)
     scale = _mass_scale(scans, quiet, cube)
     dead_time = _dead_time(scans, quiet, settings, origin)
-    carry_over = _carry_over(scans, quiet, dead_time)
+    carry_over = _carry_over(scans, quiet, dead_time, library, origin)
     found = Calibration(
         well=origin.well,
         instrument=origin.instrument.name,
@@ -135,15 +143,17 @@ def _quiet(scans: RawScans, columns: NDArray[np.intp], noise: ScanNoise, block_r
     is_blank = scans.kind == ScanKind.BLANK.code
     last = np.full((1, scans.mz.size), np.nan)
     current, before = [np.zeros((0, scans.mz.size))], [np.zeros((0, scans.mz.size))]
+    levels = [np.zeros(0)]
     for block, intensity in scans.blocks(block_rows):
         intensity[saturated_currents(intensity, scans.full_scale_a)] = np.nan
-        remove_baseline(intensity, columns)
+        levels.append(remove_baseline(intensity, columns))
         chosen = is_blank[block]
         previous = np.concatenate([last, intensity[:-1]])
         current.append(intensity[chosen])
         before.append(previous[chosen])
         last = intensity[-1:]
-    return _Quiet(np.flatnonzero(is_blank), np.concatenate(current), np.concatenate(before), noise)
+    level = float(np.median(np.concatenate(levels))) if scans.time_s.size else 0.0
+    return _Quiet(np.flatnonzero(is_blank), np.concatenate(current), np.concatenate(before), noise, level)
 
 
 def _mass_scale(scans: RawScans, quiet: _Quiet, cube: CubeSettings) -> MassScale:
@@ -173,23 +183,58 @@ def _dead_time(scans: RawScans, quiet: _Quiet, settings: CalibrationSettings, or
             floor = noise.floor if noise.floor.ndim == 0 else noise.floor[[column_of[big], column_of[small]]]
             variance = floor + noise.rate * np.maximum(pair, 0.0)
             pairs[big, small] = (pair[:, 0], pair[:, 1], variance[:, 0], variance[:, 1])
-    return fit_dead_time(pairs)
+    return fit_dead_time(pairs, offset_a=BASELINE_SLOPE * abs(quiet.baseline_a))
 
 
-def _carry_over(scans: RawScans, quiet: _Quiet, dead_time: DeadTime) -> CarryOver:
+def _carry_over(
+    scans: RawScans, quiet: _Quiet, dead_time: DeadTime, library: SpeciesLibrary, origin: Origin
+) -> CarryOver:
     after, _ = restore_lost(quiet.current, dead_time)
     before, _ = restore_lost(quiet.before, dead_time)
     purge_s = np.zeros(quiet.rows.size)
     later = quiet.rows > 0
     purge_s[later] = scans.time_s[quiet.rows[later]] - scans.time_s[quiet.rows[later] - 1]
     used = later & (purge_s > 0.0) & (purge_s < LONGEST_PURGE_S)
+    covered, _ = library.covered(scans.mz)
+    if not used.any() or not covered.species:
+        return CarryOver()
     # Blanks within a day go back to the same clean level; over a longer time the blank itself may change.
     day = (scans.time_s[quiet.rows] // 86_400.0).astype(np.intp)
     group = day * len(Stream) + scans.stream[quiet.rows]
-    variance = quiet.noise.variance(np.nan_to_num(after))
-    return fit_carry_over(
-        scans.mz, Steps(before[used], after[used], variance[used], _usual(purge_s[used]), group[used])
+    variance = quiet.noise.variance(np.nan_to_num(after[used]))
+    estimator, signature = _estimator(covered, scans.mz, np.abs(after[used] - before[used]), variance, origin)
+    step = np.nan_to_num(after[used]) @ estimator.T
+    earlier = np.nan_to_num(before[used]) @ estimator.T
+    found = fit_carry_over(
+        covered.names,
+        Steps(earlier, step, variance @ (estimator**2).T, _usual(purge_s[used]), group[used]),
     )
+    rows = [covered.index(name) for name in found.species]
+    return replace(
+        found,
+        mz=tuple(round(value) for value in scans.mz.tolist()) if rows else (),
+        estimator=tuple(tuple(float(value) for value in estimator[row]) for row in rows),
+        signature=tuple(tuple(float(value) for value in signature[row]) for row in rows),
+    )
+
+
+def _estimator(
+    library: SpeciesLibrary, mz: Floats, steps: Floats, variance: Floats, origin: Origin
+) -> tuple[Floats, Floats]:
+    """Return amount per current and current per amount, float64 (species, mz): weighted least squares, regularised.
+
+    The weights are those of a typical step to a blank: its noise, and what patterns are off by.
+    """
+    transmission = (28.0 / mz) ** (origin.instrument.transmission_exponent or 0.0)
+    design = library.pattern_matrix(mz) * library.sensitivities * transmission[:, None]
+    design *= origin.instrument.nitrogen_sensitivity_a_per_ppm or 1.0
+    measured = np.isfinite(steps).all(axis=0)
+    spread = np.where(measured, np.nanmean(np.where(measured, steps, 0.0), axis=0), np.inf)
+    weight = 1.0 / (variance.mean(axis=0) + (STEP_ERROR * spread) ** 2 + np.finfo(np.float64).tiny)
+    normal = design.T @ (design * weight[:, None])
+    scale = np.sqrt(np.diag(normal)) + np.finfo(np.float64).tiny
+    inverse = np.linalg.pinv(normal / np.outer(scale, scale), rcond=1e-10, hermitian=True) / np.outer(scale, scale)
+    return inverse @ (design * weight[:, None]).T, design.T
 
 
 def _usual(purge_s: Floats) -> Floats:

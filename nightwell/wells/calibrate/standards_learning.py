@@ -14,7 +14,7 @@ from nightwell.wells.calibrate.drift import Drift, fit_drift
 from nightwell.wells.calibrate.fragments import Observation, Responses, learn_responses
 from nightwell.wells.calibrate.standards import Balance, Standard, StandardsDocument, air_standard
 from nightwell.wells.clean_scans import clean_scans
-from nightwell.wells.corrections import Corrections, CubeSettings, drift_of, learn, scaled
+from nightwell.wells.corrections import Corrections, CubeSettings, learn, scaled
 from nightwell.wells.instrument import Instrument
 from nightwell.wells.nnls import solve
 from nightwell.wells.raw_scans import RawScans
@@ -84,7 +84,7 @@ def learn_standards(
         found,
         nitrogen_sensitivity_a_per_ppm=scale,
         fragments=_fragments(covered, scans, design, responses, scale),
-        recoveries=tuple(one for runs in certified for one in _recoveries(runs, scans, covered, design)),
+        recoveries=tuple(one for runs in certified for one in _recoveries(runs, covered, design)),
     )
 
 
@@ -105,10 +105,11 @@ def _runs(standard: Standard, scans: RawScans, correction: Corrections) -> _Runs
     for cleaned in clean_scans(scans, correction.columns, correction.noise, correction.calibration, 8192):
         mine = np.flatnonzero(chosen[cleaned.block])
         at = mine + cleaned.block.start
-        gain = correction.gain[at] if steadied else np.ones(at.size)
-        gain_variance = correction.gain_variance[at] if steadied else np.zeros(at.size)
-        drift = drift_of(scans, at, correction.calibration, steadied=steadied)
-        one, own, shared = scaled(cleaned.rows(mine), gain, gain_variance, drift)
+        # A standard without air in a stream that has some would be scaled by argon that it does not hold.
+        own_gain = standard.stream not in correction.steadied or steadied
+        gain = correction.gain[at] if own_gain else np.ones(at.size)
+        gain_variance = correction.gain_variance[at] if own_gain else np.zeros(at.size)
+        one, own, shared = scaled(cleaned.rows(mine), gain, gain_variance)
         current.append(one)
         variance.append(own + shared)
     signal, noise = np.concatenate(current), np.concatenate(variance)
@@ -139,13 +140,14 @@ def _drift(mz: Floats, certified: Sequence[_Runs], *, steadied: bool) -> Drift:
 def _mean(runs: _Runs, scans: RawScans, found: Calibration) -> tuple[Floats, Floats]:
     """Return the mean current of a standard without drift, and its variance: float64 (mz)."""
     drift = found.steadied_drift if runs.steadied else found.raw_drift
-    factor, _ = drift.at(runs.time_s, scans.mz)
+    factor, uncertain = drift.at(runs.time_s, scans.mz)
     signal, variance = runs.signal / factor, runs.variance / factor**2
     mean = signal.mean(axis=0)
     size = signal.shape[0]
     # Runs that scatter more than their noise widen the error of their mean.
     scatter = signal.var(axis=0, ddof=1) / size if size > 2 else 0.0  # noqa: PLR2004 - of two, a variance is luck
-    return mean, np.maximum(variance.sum(axis=0) / size**2, scatter)
+    # What drift did between standards all runs of a stretch share: it does not average out.
+    return mean, np.maximum(variance.sum(axis=0) / size**2, scatter) + mean**2 * uncertain.mean(axis=0)
 
 
 def _observation(runs: _Runs, scans: RawScans, library: SpeciesLibrary, found: Calibration) -> Observation:
@@ -178,7 +180,7 @@ def _design(
 _EMPTY = Calibration("", "", simulated=False, library_version="")
 
 
-def _recoveries(runs: _Runs, scans: RawScans, library: SpeciesLibrary, design: Floats) -> list[Recovery]:
+def _recoveries(runs: _Runs, library: SpeciesLibrary, design: Floats) -> list[Recovery]:
     """Read each run by the library as it is: found over certified."""
     known = {gas.species: gas for gas in runs.standard.gas if gas.ppm is not None and gas.species in library.names}
     variance = runs.variance + (_PATTERN_ERROR * runs.signal) ** 2

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nightwell.cli.calibrate import calibrate
 from nightwell.cli.common import AsJson, command, print_json, print_rows, say, settings
 from nightwell.errors import InputError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from nightwell.wells.archive import ResultsArchive
 
 well = typer.Typer(no_args_is_help=True, help="Wells: import raw scans, analyse, plot, export.")
+well.command("calibrate")(calibrate)
 
 
 @well.command("import")
@@ -62,6 +64,7 @@ def analyse(
     volume: Annotated[str | None, typer.Option(help="Read the scans from a version of this volume.")] = None,
     version: Annotated[str, typer.Option(help="'latest', an id, or the beginning of one.")] = "latest",
     path: Annotated[str, typer.Option(help="Folder of the scans on the volume.")] = "/scans.zarr",
+    calibration: Annotated[Path | None, typer.Option(help="JSON file that `well calibrate` wrote.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn raw scans into species and indicators, and keep the result as a version of its own."""
@@ -69,7 +72,9 @@ def analyse(
     from nightwell.sites.build import store_location
     from nightwell.wells.analysis import Method, analyse_well
     from nightwell.wells.archive import ResultsArchive
+    from nightwell.wells.calibrate.calibration import load_calibration
     from nightwell.wells.container import open_scans
+    from nightwell.wells.cube import CubeSettings
     from nightwell.wells.profiles import load_profiles
 
     chosen = settings()
@@ -81,7 +86,8 @@ def analyse(
             cause="one of the two says where the scans are",
             next_step="give the folder, or --volume and --version",
         )
-    method = Method.default(profiles=load_profiles(chosen.wells.profiles))
+    cube = CubeSettings(calibration=None if calibration is None else load_calibration(calibration))
+    method = Method.default(profiles=load_profiles(chosen.wells.profiles), cube=cube)
     if volume is not None:
         with scans_of_version(store_location(chosen), volume, version, path=path) as found:
             result = analyse_well(found.scans, inputs=found.inputs, method=method)

@@ -13,7 +13,7 @@ from dask.base import compute
 from numpy.typing import NDArray
 
 import nightwell
-from nightwell.wells.calibrate.internal_standard import air_curves, diluted
+from nightwell.wells.calibrate.internal_standard import air_curves, diluted, widened
 from nightwell.wells.calibrate.saturation import fallback_peaks
 from nightwell.wells.contract import Origin, validate_cube
 from nightwell.wells.cube import CubeSettings, build_cube
@@ -206,6 +206,9 @@ class _StreamAnalysis:
 
     def __call__(self, block: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
         found = self.deconvolver.solve(block, with_covariance=True)
+        calibration = self.method.cube.calibration
+        if calibration is not None:
+            found = widened(found, calibration.scale_errors(self.deconvolver.library))
         air = found
         if self.in_air:
             found = diluted(found)

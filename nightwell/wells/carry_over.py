@@ -76,7 +76,7 @@ class CarryOver:
         placed = []
         for matrix in (self.estimator, self.signature):
             wide = np.zeros((len(self.species), mz.size))
-            wide[:, here] = np.array(matrix)[:, there]
+            wide[:, here] = np.array(matrix, dtype=np.float64)[:, there]
             placed.append(wide)
         return placed[0], placed[1]
 
@@ -131,10 +131,10 @@ def remove_carry_over(
     new_variance += (factor**2 * step_variance) @ signature**2
     shared = (step / left**2 * share_sigma) ** 2 @ signature**2
     with np.errstate(invalid="ignore"):
-        flagged = np.abs(added) > FLAG_SIGMAS * np.sqrt(variance)
-    unsure = too_much | ((share > 0.0) & ~known.any(axis=1)[:, None])
-    flagged |= np.asarray(unsure.astype(np.float64) @ (signature > 0.0).astype(np.float64)) > 0.0
-    return Corrected(current + added, new_variance, shared, np.asarray(flagged))
+        large: NDArray[np.bool_] = np.abs(added) > FLAG_SIGMAS * np.sqrt(variance)
+    unsure: NDArray[np.bool_] = too_much | ((share > 0.0) & ~known.any(axis=1)[:, None])
+    doubtful: NDArray[np.bool_] = unsure.astype(np.float64) @ (signature > 0.0).astype(np.float64) > 0.0
+    return Corrected(current + added, new_variance, shared, large | doubtful)
 
 
 @dataclass(frozen=True, slots=True)

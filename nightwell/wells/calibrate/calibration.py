@@ -132,6 +132,14 @@ class Calibration:
                 errors[row_of[one.mz], library.index(one.species)] = one.sigma / one.response
         return errors
 
+    def scale_errors(self, library: SpeciesLibrary) -> Floats:
+        """Return the relative error that all fragments of a species share, float64 (species): its best fragment's."""
+        errors = np.zeros(len(library.species))
+        for column, name in enumerate(library.names):
+            mine = [one.sigma / one.response for one in self.fragments if one.species == name and one.learned]
+            errors[column] = min(mine, default=0.0)
+        return errors
+
     def complete(self, instrument: Instrument) -> Instrument:
         """Return an instrument with what it did not know of itself and the standards gave."""
         if instrument.nitrogen_sensitivity_a_per_ppm is not None:

@@ -58,6 +58,23 @@ def diluted(found: Solution) -> Solution:
     )
 
 
+def widened(found: Solution, scale_error: Floats) -> Solution:
+    """Return amounts whose errors hold that of the standard too, which all fragments of a species share.
+
+    Parameters
+    ----------
+    found
+        Amounts with covariance.
+    scale_error
+        float64 (species): relative, one-sigma.
+    """
+    more = np.nan_to_num(scale_error * found.value) ** 2
+    covariance = found.covariance.copy()
+    species = np.arange(scale_error.size)
+    covariance[:, species, species] += more
+    return found._replace(sigma=np.sqrt(found.sigma**2 + more), covariance=covariance)
+
+
 def air_curves(found: Solution, names: tuple[str, ...]) -> dict[str, tuple[str, NDArray[np.float32], dict[str, str]]]:
     """Return the variables that say how much air a sample held, and whether it was air.
 

@@ -82,8 +82,8 @@ class StandardsDocument(BaseModel):
     standard: tuple[Standard, ...] = ()
 
 
-#: Dry air (NOAA), and moisture: the blank of a stream that breathes air is itself a standard. CO2 is left out: it is that
-#: of the room, and too little to matter under the peaks of the others.
+#: Dry air (NOAA), and moisture: the blank of a stream that breathes air is itself a standard. CO2 is left out: it is
+#: that of the room, and too little to matter under the peaks of the others.
 _AIR_PPM = {"nitrogen": 780_840.0, "oxygen": 209_460.0, "argon": 9_340.0, "water": None}
 
 

@@ -132,7 +132,7 @@ def remove_carry_over(
     shared = (step / left**2 * share_sigma) ** 2 @ signature**2
     with np.errstate(invalid="ignore"):
         large: NDArray[np.bool_] = np.abs(added) > FLAG_SIGMAS * np.sqrt(variance)
-    unsure: NDArray[np.bool_] = too_much | ((share > 0.0) & ~known.any(axis=1)[:, None])
+    unsure: NDArray[np.bool_] = too_much | ((share > 0.0) & ~np.asarray(known.any(axis=1))[:, None])
     doubtful: NDArray[np.bool_] = unsure.astype(np.float64) @ (signature > 0.0).astype(np.float64) > 0.0
     return Corrected(current + added, new_variance, shared, large | doubtful)
 

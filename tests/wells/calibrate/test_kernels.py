@@ -115,7 +115,9 @@ def test_fragments_that_stand_alone_are_learned_and_hidden_ones_stay_in_doubt() 
     assert found.response[0, 0] == pytest.approx(1.1, rel=0.01)
     assert found.response[2, 1] == pytest.approx(0.36, rel=0.01)
     assert found.learned[[0, 2], [0, 1]].all()
-    assert not found.learned[1, 1]
+    doubt = found.sigma[1] / found.response[1]
+    assert (doubt > 0.05).all()
+    assert (np.abs(found.response[1] - true[1]) < 3.0 * found.sigma[1]).all()
     alone = Observation(true @ [1000.0, 0.0], np.full(3, 1e-2), np.array([np.nan, 0.0]), np.zeros(2))
     ratio = learn_responses(design, np.array([0.15, 0.15]), [alone])
     assert ratio.response[1, 0] / ratio.response[0, 0] == pytest.approx(0.07 / 1.1, rel=0.02)  # amount not needed
@@ -142,7 +144,7 @@ def test_the_mass_scale_is_found_and_corrected_or_refused() -> None:
     scale = find_shift(mz, spectrum)
     assert scale.offset + 28.0 * scale.slope == pytest.approx(0.178, abs=0.01)
     read = heights(mz, spectrum, np.array([28.0, 32.0, 60.0]), scale)
-    np.testing.assert_allclose(read[0, :2], [7e-7, 2e-7], rtol=0.02)
+    np.testing.assert_allclose(read[0, :2], [7e-7, 2e-7], rtol=0.03)  # linear between points
     assert np.isnan(read[0, 2])
     with pytest.raises(InputError, match=r"peaks 0\.4"):
         find_shift(*profile(0.45))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import nightwell
 from nightwell.wells.calibrate.internal_standard import air_curves, diluted, widened
+from nightwell.wells.calibrate.learn import CalibrationSettings, calibrate
 from nightwell.wells.calibrate.saturation import fallback_peaks
 from nightwell.wells.contract import Origin, validate_cube
 from nightwell.wells.cube import CubeSettings, build_cube
@@ -113,6 +114,8 @@ def analyse_well(
 ) -> xr.DataTree:
     """Analyse a well from its raw scans.
 
+    Scans that name their standards (group ``/standards``) are calibrated by them, unless the method brings a calibration.
+
     Parameters
     ----------
     scans
@@ -140,7 +143,11 @@ def analyse_well(
     InputError
         No scan has a depth; the m/z axis lacks the peaks of a species; the library cannot be solved.
     """
-    chosen = (method or Method.default(library, profiles)).calibrated()
+    chosen = method or Method.default(library, profiles)
+    if chosen.cube.calibration is None and "standards" in scans.children:
+        learned = calibrate(scans, chosen.library, settings=CalibrationSettings(chosen.cube))
+        chosen = replace(chosen, cube=replace(chosen.cube, calibration=learned))
+    chosen = chosen.calibrated()
     named = dict(inputs) if inputs is not None else {"scans": digest_of_scans(scans)}
     result = analyse_cube(build_cube(scans, chosen.cube), inputs=named, method=chosen, client=client)
     if "drilling" in scans.children:

@@ -61,7 +61,7 @@ def error(result: xr.DataTree, scans: xr.DataTree, stream: Stream, name: str) ->
     column = list(truth.attrs["species"]).index(name)
     true = np.interp(depth, truth.depth, truth.composition[stream.code, :, column])
     value, sigma = (species[what].sel(species=name).to_numpy() for what in ("value", "sigma"))
-    inside = (depth > 1818.0) & (depth < 1842.0) & np.isfinite(value)  # noqa: PLR2004 - clear of the zone's edges
+    inside = (depth > 1818.0) & (depth < 1842.0) & np.isfinite(value)  # clear of the zone's edges
     off = float(np.median(value[inside] / true[inside])) - 1.0
     return f"{100.0 * off:+.0f} % ({float(np.median((value - true)[inside] / sigma[inside])):+.1f})"
 

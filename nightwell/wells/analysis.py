@@ -114,7 +114,8 @@ def analyse_well(
 ) -> xr.DataTree:
     """Analyse a well from its raw scans.
 
-    Scans that name their standards (group ``/standards``) are calibrated by them, unless the method brings a calibration.
+    Scans that name their standards (group ``/standards``) are calibrated by them, unless the method brings a
+    calibration.
 
     Parameters
     ----------

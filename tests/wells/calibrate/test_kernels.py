@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from nightwell.errors import InputError
 from nightwell.wells.calibrate.dead_time import DeadTime, fit_dead_time, restore_lost
@@ -14,6 +15,8 @@ from nightwell.wells.calibrate.mass_scale import check_bars, find_shift, heights
 from nightwell.wells.calibrate.saturation import fallback_peaks
 from nightwell.wells.carry_over import Steps, fit_carry_over, fit_decay, remove_carry_over
 from nightwell.wells.species_file import load_library
+
+Floats = NDArray[np.float64]
 
 
 def test_dead_time_gives_back_what_arrived_and_refuses_what_is_half_gone() -> None:
@@ -26,13 +29,14 @@ def test_dead_time_gives_back_what_arrived_and_refuses_what_is_half_gone() -> No
     np.testing.assert_allclose(np.sqrt(variance[0, 2]), 3e3 * arriving[0, 2] ** 2)
 
 
-def isotopes(loss: float, low: float, *, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+def isotopes(loss: float, low: float, *, rng: np.random.Generator) -> tuple[Floats, Floats, Floats, Floats]:
     arriving = np.concatenate([np.full(40, 7e-7), np.full(40, low)])
     pair = np.stack([arriving, 0.0073 * arriving])
     seen = pair / (1.0 + loss * pair)
     variance = 1e-14 * seen
     seen = seen + rng.standard_normal(seen.shape) * np.sqrt(variance)
-    return seen[0], seen[1], variance[0], variance[1]
+    big, small = np.asarray(seen, dtype=np.float64)
+    return big, small, variance[0], variance[1]
 
 
 def test_dead_time_is_fitted_from_isotopes_and_only_with_range() -> None:
@@ -94,7 +98,7 @@ def test_drift_follows_gain_and_tilt_and_doubts_what_no_standard_brackets() -> N
     rng = np.random.default_rng(5)
     mz, time_s = np.array([4.0, 15.0, 28.0, 44.0, 58.0]), np.arange(6) * 3600.0
     gain, tilt = 0.05 * rng.standard_normal(6), 0.03 * rng.standard_normal(6)
-    signal = 1e-8 * np.exp(gain[:, None] + tilt[:, None] * np.log(mz / 28.0))
+    signal: Floats = 1e-8 * np.exp(gain[:, None] + tilt[:, None] * np.log(mz / 28.0))
     variance = (1e-3 * signal) ** 2
     found = fit_drift(time_s, mz, signal * (1.0 + 1e-3 * rng.standard_normal(signal.shape)), variance)
     steps = np.diff(np.array(found.gain))

@@ -99,15 +99,16 @@ def test_drift_follows_gain_and_tilt_and_doubts_what_no_standard_brackets() -> N
     mz, time_s = np.array([4.0, 15.0, 28.0, 44.0, 58.0]), np.arange(6) * 3600.0
     gain, tilt = 0.05 * rng.standard_normal(6), 0.03 * rng.standard_normal(6)
     signal: Floats = 1e-8 * np.exp(gain[:, None] + tilt[:, None] * np.log(mz / 28.0))
-    variance = (1e-3 * signal) ** 2
-    found = fit_drift(time_s, mz, signal * (1.0 + 1e-3 * rng.standard_normal(signal.shape)), variance)
+    variance: Floats = (1e-3 * signal) ** 2
+    times: Floats = np.asarray(time_s, dtype=np.float64)
+    found = fit_drift(times, mz, signal * (1.0 + 1e-3 * rng.standard_normal(signal.shape)), variance)
     steps = np.diff(np.array(found.gain))
     np.testing.assert_allclose(steps, np.diff(gain), atol=4e-3)
     np.testing.assert_allclose(np.diff(np.array(found.tilt)), np.diff(tilt), atol=4e-3)
     _, uncertain = found.at(np.array([3600.0, 5400.0, 30 * 3600.0]), mz)
     assert (uncertain[0] < uncertain[1]).all()
     assert (uncertain[1] < uncertain[2]).all()
-    assert fit_drift(time_s[:1], mz, signal[:1], variance[:1]) == Drift()
+    assert fit_drift(times[:1], mz, signal[:1], variance[:1]) == Drift()
 
 
 def test_fragments_that_stand_alone_are_learned_and_hidden_ones_stay_in_doubt() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from nightwell.cli import fleet
+from nightwell.cli.calibrate import calibrate
 from nightwell.cli.common import AsJson, command, print_json, print_rows, say, settings
 from nightwell.errors import InputError
 from nightwell.whole_file import written_whole
@@ -28,6 +29,7 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 well = typer.Typer(no_args_is_help=True, help="Wells: import raw scans, analyse, plot, export, many in a night.")
 well.add_typer(fleet.fleet, name="fleet")
+well.command("calibrate")(calibrate)
 
 
 @well.command("import")
@@ -152,6 +154,7 @@ def analyse(
     library: Annotated[Path | None, typer.Option(help="Species library of your own.")] = None,
     recycled_share: Annotated[float | None, typer.Option(help="Share of its gas that mud keeps in the pits.")] = None,
     trap_efficiency: Annotated[float, typer.Option(help="Share of its gas that the trap frees.")] = 1.0,
+    calibration: Annotated[Path | None, typer.Option(help="JSON file that `well calibrate` wrote.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn raw scans into species and indicators, and keep the result as a version of its own."""
@@ -159,6 +162,7 @@ def analyse(
     from nightwell.sites.build import store_location
     from nightwell.wells.analysis import analyse_well
     from nightwell.wells.archive import ResultsArchive
+    from nightwell.wells.calibrate.calibration import load_calibration
     from nightwell.wells.container import open_scans
     from nightwell.wells.cube import CubeSettings
     from nightwell.wells.normalise import Normalisation
@@ -174,7 +178,9 @@ def analyse(
             next_step="give the folder, or --volume and --version",
         )
     cube = CubeSettings(
-        recycled=RecycledGas(recycled_share), normalisation=Normalisation(trap_efficiency=trap_efficiency)
+        recycled=RecycledGas(recycled_share),
+        normalisation=Normalisation(trap_efficiency=trap_efficiency),
+        calibration=None if calibration is None else load_calibration(calibration),
     )
     method = method_of(chosen, library=library, cube=cube)
     if volume is not None:

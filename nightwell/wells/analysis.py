@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 import nightwell
 from nightwell.wells.across import StreamCurves, across_dataset, carry, names_across, take
+from nightwell.wells.calibrate.internal_standard import air_curves, diluted, widened
+from nightwell.wells.calibrate.learn import CalibrationSettings, calibrate
+from nightwell.wells.calibrate.saturation import fallback_peaks
 from nightwell.wells.contract import Origin, validate_cube
 from nightwell.wells.cube import CubeSettings, build_cube
 from nightwell.wells.deconvolve import (
@@ -27,6 +30,7 @@ from nightwell.wells.deconvolve import (
 )
 from nightwell.wells.findings import findings_dataset
 from nightwell.wells.indicators import Curve, Curves, indicator_dataset, intensity_names
+from nightwell.wells.instrument import Instrument
 from nightwell.wells.interpret import Classification, interpretation_dataset, load_classifications
 from nightwell.wells.nnls import DETECTION_SIGMAS, Solution
 from nightwell.wells.normalise import normalised_dataset
@@ -105,6 +109,11 @@ class Method:
             cube=cube,
         )
 
+    def calibrated(self) -> Method:
+        """Return the method with the library that its calibration, if it has one, makes of its own."""
+        calibration = self.cube.calibration
+        return self if calibration is None else replace(self, library=calibration.library(self.library))
+
     def as_attributes(self) -> dict[str, object]:
         """Return the versions of everything, as attributes of a result."""
         return {
@@ -117,6 +126,7 @@ class Method:
             # Rules are thresholds as classes are: one version speaks for how indicators were read.
             "classifications_version": _digest(repr(one) for one in (*self.classifications, *self.rules)),
             "cube_settings": repr(self.cube),
+            "calibration_version": "none" if self.cube.calibration is None else self.cube.calibration.version,
             "deconvolution_settings": self.deconvolution.version,
         }
 
@@ -132,6 +142,9 @@ def analyse_well(
     scheduler: str | None = None,
 ) -> xr.DataTree:
     """Analyse a well from its raw scans.
+
+    Scans that name their standards (group ``/standards``) are calibrated by them, unless the method brings a
+    calibration.
 
     Parameters
     ----------
@@ -165,9 +178,18 @@ def analyse_well(
         No scan has a depth; the m/z axis lacks the peaks of a species; the library cannot be solved.
     """
     chosen = method or Method.default(library, profiles)
+    asked = chosen
+    if chosen.cube.calibration is None and "standards" in scans.children:
+        learned = calibrate(scans, chosen.library, settings=CalibrationSettings(chosen.cube))
+        chosen = replace(chosen, cube=replace(chosen.cube, calibration=learned))
+    chosen = chosen.calibrated()
     named = dict(inputs) if inputs is not None else {"scans": digest_of_scans(scans)}
     cube = build_cube(scans, chosen.cube)
     result = analyse_cube(cube, inputs=named, method=chosen, client=client, scheduler=scheduler)
+    if chosen is not asked and asked.cube.calibration is None:
+        # What was learned follows from the scans and the method: a night can foretell the versions without reading them.
+        result.attrs["calibration_learned"] = result.attrs["calibration_version"]
+        result.attrs.update(asked.as_attributes())
     if "drilling" in scans.children:
         depth = next(iter(result.children.values()))["species"]["depth"].to_numpy()
         log = _drilling_log(scans["drilling"].to_dataset(), depth)
@@ -189,16 +211,16 @@ def analyse_cube(
     scheduler: str | None = None,
 ) -> xr.DataTree:
     """Analyse a well from its cubes; parameters, result and errors as :func:`analyse_well`."""
-    method = method or Method.default()
+    method = (method or Method.default()).calibrated()
     validate_cube(cube)
     origin = Origin.of(cube)
     streams = [stream for stream in Stream if stream in cube.children]
-    bound = {
-        stream: make_deconvolver(cube[stream].to_dataset(), origin.instrument, method.library, method.deconvolution)
-        for stream in streams
-    }
+    bound = {stream: _bound(cube[stream].to_dataset(), origin.instrument, method) for stream in streams}
     tasks = {
-        stream: tasks_by_blocks(_StreamAnalysis(stream, bound[stream], method), cube[stream].to_dataset())
+        stream: tasks_by_blocks(
+            _StreamAnalysis(stream, bound[stream], method, _in_air(cube[stream].to_dataset(), bound[stream])),
+            cube[stream].to_dataset(),
+        )
         for stream in streams
     }
     results = _run(tasks, client, scheduler)
@@ -211,6 +233,8 @@ def analyse_cube(
         indicators = end_to_end(block for _, block in blocks)
         groups |= _groups(stream, species, indicators, cube[stream].to_dataset(), bound[stream], method)
     groups |= _across_groups(shared, method)
+    if "qc" in cube.children:
+        groups["/qc"] = cube["qc"].to_dataset()
     result = xr.DataTree.from_dict(groups)
     result["findings"] = xr.DataTree(findings_dataset(read_well(result, method.rules)))
     return result
@@ -239,10 +263,19 @@ class _StreamAnalysis:
     stream: Stream
     deconvolver: Deconvolver
     method: Method
+    in_air: bool  # the internal standard put the sample on the argon of the blanks
 
     def __call__(self, block: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
         found = self.deconvolver.solve(block, with_covariance=True)
+        calibration = self.method.cube.calibration
+        if calibration is not None:
+            found = widened(found, calibration.scale_errors(self.deconvolver.library))
+        air = found
+        if self.in_air:
+            found = diluted(found)
         species = self.deconvolver.dataset(block, found)
+        if self.in_air:
+            species = species.assign(air_curves(air, self.deconvolver.library.names))
         profiles = [profile for profile in self.method.profiles if self.stream in profile.streams]
         inputs = {
             Inputs.SPECIES: _species_curves(self.deconvolver, species["flag"].to_numpy(), found),
@@ -251,6 +284,23 @@ class _StreamAnalysis:
         of_one = [profile for profile in profiles if profile.align is None]
         shared = carry(species, names_across(profiles, self.stream), *inputs.values())
         return shared, indicator_dataset(of_one, inputs, block["depth"].to_numpy())
+
+
+def _bound(stream: xr.Dataset, instrument: Instrument, method: Method) -> Deconvolver:
+    """Bind the method to a stream, with the errors of the calibration's responses where it has them."""
+    calibration = method.cube.calibration
+    if calibration is None:
+        return make_deconvolver(stream, instrument, method.library, method.deconvolution)
+    bound = make_deconvolver(stream, calibration.complete(instrument), method.library, method.deconvolution)
+    errors = calibration.pattern_errors(method.library, bound.mz, method.deconvolution.pattern_error)
+    return replace(bound, pattern_errors=errors)
+
+
+def _in_air(stream: xr.Dataset, bound: Deconvolver) -> bool:
+    """Tell whether amounts are on the argon of the blanks, blank removed, in ppm: then the share of air follows."""
+    attributes = stream.attrs
+    steadied = attributes.get("internal_standard", "none") != "none" and attributes.get("blank", "none") != "none"
+    return steadied and bound.units == "ppm"
 
 
 def _species_curves(deconvolver: Deconvolver, flag: NDArray[np.uint8], found: Solution) -> Curves:
@@ -309,6 +359,11 @@ def _groups(
             species[name] = ("depth", cube[name].to_numpy(), dict(cube[name].attrs))
     species["cube_flag"] = ("depth", cube["flag"].to_numpy(), dict(cube["flag"].attrs))
     attributes = {str(name): value for name, value in cube.attrs.items()}
+    saturated = np.isnan(cube["intensity"].to_numpy()) & (cube["scan_count"].to_numpy() > 0)[:, None]
+    left = fallback_peaks(method.library, bound.mz, saturated.any(axis=0))
+    attributes["fallback_peaks"] = [
+        f"{name}: m/z {', '.join(str(peak) for peak in peaks) or 'none'}" for name, peaks in left.items()
+    ]
     attributes["condition_number"] = method.library.condition_number(bound.mz)
     return {
         f"/{stream}": xr.Dataset(attrs=attributes),

@@ -1,17 +1,19 @@
 r"""Carry-over: what the sample before left in the line, learned from steps to a blank and taken out.
 
-After a purge of ``t`` a share ``mu = sum_k a_k exp(-t / tau_k)`` of what stood in the line is still there, so a scan
-shows ``y_i = (1 - mu) * x_i + mu * y_(i-1)``, and ``x_i = (y_i - mu * y_(i-1)) / (1 - mu)``. With the errors of both
-scans and of ``mu``,
-``var x_i = (var y_i + mu**2 var y_(i-1)) / (1 - mu)**2 + ((y_i - y_(i-1)) / (1 - mu)**2)**2 var mu``.
+After a purge of ``t`` a share ``mu = sum_k a_k exp(-t / tau_k)`` of what stood in the line is still there, so of each
+species a scan shows ``y_i = (1 - mu) x_i + mu y_(i-1)``, and ``x_i = (y_i - mu y_(i-1)) / (1 - mu)``: to ``y_i`` is
+added ``mu / (1 - mu) (y_i - y_(i-1))``. Where a blank follows, ``x_i`` is the blank: the slope of ``y_i`` over
+``y_(i-1)`` is ``mu``.
 
-Where a blank follows, ``x_i`` is the blank: the slope of ``y_i`` over ``y_(i-1)`` is ``mu``. It is learned for each m/z
-by itself, so that water (18), acids (60) and aromatics (78, 91), which cling longest, each have their own.
+Memory belongs to a species, not to an m/z: acetic acid clings, the CO2 that shares m/z 45 with it does not. So the
+step from scan to scan is read by a fixed linear estimator (weighted least squares on the library), and each species
+that has a memory is corrected by its own spectrum. All of it is linear: variances follow, that of ``mu`` adds
+``((y_i - y_(i-1)) / (1 - mu)**2)**2 var mu``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +28,7 @@ FLAG_SIGMAS = 2.0
 #: A share is used when it stands out of its error by so much.
 LEARNED_SIGMAS = 3.0
 
-#: Beyond this share a scan says more of the one before than of itself: it is not corrected but left out.
+#: Beyond this share a scan says more of the one before than of itself: no more is corrected, and it is flagged.
 MOST_CARRIED = 0.7
 
 _LEAST_STEPS = 4
@@ -35,33 +37,48 @@ _SPREAD_OF_NORMAL = 1.4826
 
 @dataclass(frozen=True, slots=True)
 class CarryOver:
-    """Memory of the line for each m/z.
+    """Memory of the line for each species that was seen to have one.
 
     Parameters
     ----------
-    mz
-        m/z that have one; increasing. Any other m/z has none that could be seen.
+    species
+        Names; empty when nothing is carried over that could be seen.
     amplitude, tau_s
-        ``a_k`` and ``tau_k`` for each m/z and term.
+        ``a_k`` and ``tau_k`` for each species and term.
     sigma
-        Relative one-sigma of ``mu`` for each m/z.
+        Relative one-sigma of ``mu`` for each species.
+    mz
+        m/z of the two matrices.
+    estimator, signature
+        For each species and m/z: amount per current, and current per amount.
     """
 
-    mz: tuple[int, ...] = ()
+    species: tuple[str, ...] = ()
     amplitude: tuple[tuple[float, ...], ...] = ()
     tau_s: tuple[tuple[float, ...], ...] = ()
     sigma: tuple[float, ...] = ()
+    mz: tuple[int, ...] = ()
+    estimator: tuple[tuple[float, ...], ...] = ()
+    signature: tuple[tuple[float, ...], ...] = ()
 
-    def shares(self, mz: Floats, purge_s: Floats) -> tuple[Floats, Floats]:
-        """Return ``mu`` and its one-sigma: float64 (scan, mz); 0 where no memory was learned."""
-        share, sigma = np.zeros((purge_s.size, mz.size)), np.zeros((purge_s.size, mz.size))
-        for place, name in enumerate(self.mz):
-            column = np.flatnonzero(mz == name)
-            if column.size:
-                terms = zip(self.amplitude[place], self.tau_s[place], strict=True)
-                mu = sum((a * np.exp(-purge_s / tau) for a, tau in terms), np.zeros(purge_s.size))
-                share[:, column[0]], sigma[:, column[0]] = mu, self.sigma[place] * mu
-        return share, sigma
+    def shares(self, purge_s: Floats) -> tuple[Floats, Floats]:
+        """Return ``mu`` and its one-sigma after purges: float64 (scan, species)."""
+        share = np.zeros((purge_s.size, len(self.species)))
+        for place, (amplitudes, taus) in enumerate(zip(self.amplitude, self.tau_s, strict=True)):
+            for a, tau in zip(amplitudes, taus, strict=True):
+                share[:, place] += a * np.exp(-purge_s / tau)
+        return share, share * np.array(self.sigma)
+
+    def on_axis(self, mz: Floats) -> tuple[Floats, Floats]:
+        """Return estimator and signature on an m/z axis: float64 (species, mz); 0 where the calibration had none."""
+        known = np.array(self.mz, dtype=np.float64)
+        _, here, there = np.intersect1d(mz, known, return_indices=True)
+        placed = []
+        for matrix in (self.estimator, self.signature):
+            wide = np.zeros((len(self.species), mz.size))
+            wide[:, here] = np.array(matrix, dtype=np.float64)[:, there]
+            placed.append(wide)
+        return placed[0], placed[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +92,12 @@ class Corrected:
 
 
 def remove_carry_over(
-    current: Floats, variance: Floats, before: Floats, before_variance: Floats, share: Floats, share_sigma: Floats
+    current: Floats,
+    variance: Floats,
+    before: Floats,
+    before_variance: Floats,
+    shares: tuple[Floats, Floats],
+    matrices: tuple[Floats, Floats],
 ) -> Corrected:
     """Take the memory of the scan before out of each scan.
 
@@ -85,25 +107,34 @@ def remove_carry_over(
         float64 (scan, mz): measured, baseline removed.
     before, before_variance
         float64 (scan, mz): the scan before, as measured; NaN where there is none or it was saturated.
-    share, share_sigma
-        float64 (scan, mz): ``mu`` and its one-sigma.
+    shares
+        ``mu`` and its one-sigma, float64 (scan, species).
+    matrices
+        Estimator and signature, float64 (species, mz).
 
     Returns
     -------
     Corrected
-        ``flagged`` bool (scan, mz): the correction is larger than two sigmas of the scan, or it is needed and the
-        scan before is not known (then nothing is subtracted). Shares above :data:`MOST_CARRIED` give NaN.
+        ``flagged`` bool (scan, mz): the correction is larger than two sigmas of the scan; or the scan before is not
+        known, or left more than :data:`MOST_CARRIED`, and more stands there than is corrected.
     """
+    (share, share_sigma), (estimator, signature) = shares, matrices
+    too_much = share > MOST_CARRIED
     left = 1.0 - np.minimum(share, MOST_CARRIED)
-    known = np.isfinite(before)
-    previous = np.where(known, before, current)  # an unknown one: no correction, and flagged below
-    value = np.where(share > MOST_CARRIED, np.nan, (current - share * previous) / left)
-    own = (variance + share**2 * np.where(known, before_variance, 0.0)) / left**2
-    shared = ((current - previous) / left**2 * share_sigma) ** 2
+    factor = np.minimum(share, MOST_CARRIED) / left
+    known = np.isfinite(current) & np.isfinite(before)
+    step = np.where(known, current - before, 0.0) @ estimator.T
+    added = (factor * step) @ signature
+    own = np.where(known, variance, 0.0)
+    step_variance = (own + np.where(known, before_variance, 0.0)) @ (estimator**2).T
+    new_variance = variance * np.maximum(1.0 + 2.0 * factor @ (estimator * signature), 1.0)
+    new_variance += (factor**2 * step_variance) @ signature**2
+    shared = (step / left**2 * share_sigma) ** 2 @ signature**2
     with np.errstate(invalid="ignore"):
-        flagged = np.abs(value - current) > FLAG_SIGMAS * np.sqrt(variance)
-    flagged |= (share > 0.0) & ~known & np.isfinite(current)
-    return Corrected(value, own, shared, flagged | (share > MOST_CARRIED))
+        large: NDArray[np.bool_] = np.abs(added) > FLAG_SIGMAS * np.sqrt(variance)
+    unsure: NDArray[np.bool_] = too_much | ((share > 0.0) & ~np.asarray(known.any(axis=1))[:, None])
+    doubtful: NDArray[np.bool_] = unsure.astype(np.float64) @ (signature > 0.0).astype(np.float64) > 0.0
+    return Corrected(current + added, new_variance, shared, large | doubtful)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +144,9 @@ class Steps:
     Parameters
     ----------
     before, after
-        float64 (step, mz): currents above the baseline.
+        float64 (step, species): amounts.
     after_variance
-        float64 (step, mz).
+        float64 (step, species).
     purge_s
         float64 (step): from scan to scan.
     group
@@ -129,28 +160,29 @@ class Steps:
     group: NDArray[np.intp]
 
 
-def fit_carry_over(mz: Floats, steps: Steps) -> CarryOver:
-    """Learn the memory of each m/z from steps to a blank.
+def fit_carry_over(names: Sequence[str], steps: Steps) -> CarryOver:
+    """Learn the memory of each species from steps to a blank.
 
     Parameters
     ----------
-    mz
-        float64 (mz).
+    names
+        Of the species.
     steps
-        At least four for an m/z to be learned.
+        At least four for a species to be learned.
 
     Returns
     -------
     CarryOver
-        The m/z whose share stands three sigmas above zero. With one purge time only, ``a`` is taken as 1 and
-        ``tau`` follows; with two, both are fitted; with four or more, a second, slower term where it helps.
+        Without its matrices: the species whose share stands three sigmas above zero. With one purge time only, ``a`` is
+        taken as 1 and ``tau`` follows; with two, both are fitted; with four or more, a second, slower term where it
+        helps.
     """
     purges = np.unique(np.round(steps.purge_s, 3))
-    names: list[int] = []
+    learned: list[str] = []
     amplitudes: list[tuple[float, ...]] = []
     taus: list[tuple[float, ...]] = []
     sigmas: list[float] = []
-    for column in range(mz.size):
+    for column, name in enumerate(names):
         seen = [
             (purge, *found)
             for purge in purges
@@ -166,11 +198,11 @@ def fit_carry_over(mz: Floats, steps: Steps) -> CarryOver:
             continue
         amplitude, tau_s = fit_decay(time_s, share, sigma)
         best = int(np.argmax(np.abs(share) / sigma))
-        names.append(round(float(mz[column])))
+        learned.append(name)
         amplitudes.append(amplitude)
         taus.append(tau_s)
         sigmas.append(float(sigma[best] / share[best]))
-    return CarryOver(tuple(names), tuple(amplitudes), tuple(taus), tuple(sigmas))
+    return CarryOver(tuple(learned), tuple(amplitudes), tuple(taus), tuple(sigmas))
 
 
 def fit_decay(purge_s: Floats, share: Floats, sigma: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -117,14 +117,15 @@ def clean_scans(
             lost = np.clip(calibration.dead_time.loss_per_a * seen, 0.0, MOST_LOST)
             variance = variance / (1.0 - lost) ** 4  # of a restored current: its derivative, squared
             saturated |= np.isnan(current) & ~np.isnan(seen)
-        if calibration is not None and calibration.carry_over.mz:
+        if calibration is not None and calibration.carry_over.species:
             before, before_variance = _shifted(current, last), _shifted(variance, last, at=1)
             last = (current[-1], variance[-1])
             purge_s = np.diff(scans.time_s[block], prepend=scans.time_s[max(block.start - 1, 0)])
-            share, sigma = calibration.carry_over.shares(scans.mz, purge_s)
+            shares = calibration.carry_over.shares(purge_s)
             if block.start == 0:
-                share[0] = 0.0  # nothing is known of what was there before
-            freed = remove_carry_over(current, variance, before, before_variance, share, sigma)
+                shares[0][0] = 0.0  # nothing is known of what was there before
+            matrices = calibration.carry_over.on_axis(scans.mz)
+            freed = remove_carry_over(current, variance, before, before_variance, shares, matrices)
             current, variance, carried = freed.current, freed.variance, freed.flagged
             shared = shared + freed.shared
         yield Cleaned(

@@ -92,6 +92,7 @@ def learn(scans: RawScans, settings: CubeSettings, instrument: Instrument) -> Co
     blank_rows: list[NDArray[np.intp]] = []
     blank_spectra: list[Floats] = []
     blank_variances: list[Floats] = []
+    uncrushed: list[Cleaned] = []
     noise = noise_of_scans(scans, columns, instrument, settings.block_rows)
     backgrounds = _empty_backgrounds(scans) if settings.remove_blank else None
     for cleaned in clean_scans(scans, columns, noise, settings.calibration, settings.block_rows):
@@ -103,14 +104,16 @@ def learn(scans: RawScans, settings: CubeSettings, instrument: Instrument) -> Co
         blank_rows.append(np.flatnonzero(is_blank) + block.start)
         blank_spectra.append(cleaned.current[is_blank])
         blank_variances.append((cleaned.variance + cleaned.shared)[is_blank])
-        if backgrounds is not None:
-            _add_background(scans, cleaned, backgrounds, settings)
+        if backgrounds is not None:  # kept until the gains are known
+            uncrushed.append(cleaned.rows(samples_of(scans, Stream.CUTTINGS_BACKGROUND)[block]))
     gain, gain_variance, steadied = _gains(scans, standard, standard_variance, settings)
     found = Corrections(columns, noise, gain, gain_variance, steadied, settings.calibration, {}, None)
     if settings.remove_blank:
         rows = np.concatenate(blank_rows)
         found.blanks.update(_blanks(scans, rows, np.concatenate(blank_spectra), np.concatenate(blank_variances), found))
     if backgrounds is not None:
+        for cleaned in uncrushed:
+            _add_background(scans, cleaned, backgrounds, found)
         mean, variance, _ = backgrounds.means()
         found = replace(found, backgrounds=Backgrounds(backgrounds.depth_m, mean, variance))
     return found
@@ -124,16 +127,14 @@ def _empty_backgrounds(scans: RawScans) -> DepthBins | None:
     return DepthBins.empty(np.unique(scans.registration.depth_m[before]), scans.mz.size)
 
 
-def _add_background(scans: RawScans, cleaned: Cleaned, backgrounds: DepthBins, settings: CubeSettings) -> None:
-    block = cleaned.block
-    chosen = samples_of(scans, Stream.CUTTINGS_BACKGROUND)[block]
-    if chosen.any():
-        depth = scans.registration.depth_m[block][chosen]
-        rows = np.flatnonzero(chosen) + block.start
-        drift = drift_of(scans, rows, settings.calibration, steadied=False)
-        one = np.ones(rows.size)
-        current, variance, shared = scaled(cleaned.rows(chosen), one, np.zeros(rows.size), drift)
-        backgrounds.add(bin_of(depth, backgrounds.depth_m), current, variance, shared, np.zeros(depth.size))
+def _add_background(scans: RawScans, cleaned: Cleaned, backgrounds: DepthBins, found: Corrections) -> None:
+    rows = np.flatnonzero(samples_of(scans, Stream.CUTTINGS_BACKGROUND)[cleaned.block]) + cleaned.block.start
+    if rows.size == 0:
+        return
+    drift = drift_of(scans, rows, found.calibration, steadied=False)
+    current, variance, shared = scaled(cleaned, found.gain[rows], found.gain_variance[rows], drift)
+    at = bin_of(scans.registration.depth_m[rows], backgrounds.depth_m)
+    backgrounds.add(at, current, variance, shared, np.zeros(rows.size))
 
 
 def _gains(
@@ -142,6 +143,7 @@ def _gains(
     """Factor that brings each scan's internal standard to that of the stream's blanks, and its relative variance."""
     gain, variance = np.ones(standard.size), np.zeros(standard.size)
     steadied: set[Stream] = set()
+    common: float | None = None
     for stream in settings.internal_standard_streams:
         mine = scans.stream == stream.code
         reference = standard[mine & (scans.kind == ScanKind.BLANK.code)]
@@ -151,9 +153,28 @@ def _gains(
         level = float(np.median(reference))
         steadied.add(stream)
         usable = mine & (standard > 0.1 * level)
+        if settings.calibration is not None:  # air holds the same argon everywhere: all streams on one sensitivity
+            common = level = common or level
         gain[usable] = level / standard[usable]
         variance[usable] = standard_variance[usable] / standard[usable] ** 2
+    if common is not None:
+        _steady_others(scans, standard, frozenset(steadied), common, gain, variance)
     return gain, variance, frozenset(steadied)
+
+
+def _steady_others(
+    scans: RawScans, standard: Floats, steadied: frozenset[Stream], level: float, gain: Floats, variance: Floats
+) -> None:
+    """Give scans of an evacuated chamber the gain that blanks in air showed before and after them, linear in time."""
+    airy = np.isin(scans.stream, [stream.code for stream in steadied])
+    known = airy & (scans.kind == ScanKind.BLANK.code) & (standard > 0.1 * level)
+    if not known.any():
+        return
+    seen = level / standard[known]
+    others = ~airy
+    gain[others] = np.interp(scans.time_s[others], scans.time_s[known], seen)
+    # Half of the mean square from one blank to the next is what one of them is uncertain by.
+    variance[others] = float(np.mean(np.diff(seen) ** 2)) / 2.0 if seen.size > 1 else 0.0
 
 
 def _blanks(
@@ -179,7 +200,9 @@ def drift_of(
     """Return the drift of scans and its relative variance, float64 (scan, mz); ``None`` when there is none."""
     if calibration is None:
         return None
-    drift = calibration.steadied_drift if steadied else calibration.raw_drift
+    # With a calibration the others are steadied too, by the air before and after them.
+    own = calibration.raw_drift if not steadied and calibration.raw_drift.time_s else None
+    drift = own or calibration.steadied_drift
     return drift.at(scans.start_s + scans.time_s[rows], scans.mz) if drift.time_s else None
 
 

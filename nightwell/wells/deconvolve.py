@@ -93,6 +93,7 @@ class Deconvolver:
     pattern_error: float
     units: str
     monte_carlo: MonteCarlo | None = None
+    pattern_errors: Floats | None = None  # (mz, species): of a calibration, in place of the one for all
 
     def solve(self, block: xr.Dataset, *, with_covariance: bool = False) -> Solution:
         """Solve all spectra of a dataset of the cube's contract (read into memory).
@@ -107,7 +108,7 @@ class Deconvolver:
             variance,
             signed=self.signed,
             own_shot=shot,
-            own_relative=self.pattern_error,
+            own_relative=self.pattern_error if self.pattern_errors is None else 0.0,
             with_covariance=with_covariance,
         )
         return found if self.monte_carlo is None else self._draw(block, found, variance, self.monte_carlo)
@@ -118,8 +119,8 @@ class Deconvolver:
             self.design,
             found.value,
             variance,
-            variance - (self.pattern_error * found.fit) ** 2,
-            self.pattern_error,
+            variance - self._pattern_variance(found),
+            self.pattern_error if self.pattern_errors is None else self.pattern_errors,
             settings,
             keys=block["depth"].to_numpy(),
             signed=self.signed,
@@ -151,7 +152,14 @@ class Deconvolver:
         guess = measured + (self.pattern_error * intensity) ** 2
         first = solve(self.design, intensity, guess, signed=self.signed, with_errors=False)
         expected = np.maximum(measured + shot * (first.fit - intensity), _LEAST_VARIANCE_SHARE * measured)
-        return intensity, expected + (self.pattern_error * first.fit) ** 2, shot
+        return intensity, expected + self._pattern_variance(first), shot
+
+    def _pattern_variance(self, first: Solution) -> Floats:
+        """Variance that the errors of the patterns bring, float64 (depth, mz)."""
+        if self.pattern_errors is None:
+            return (self.pattern_error * first.fit) ** 2
+        squares: Floats = np.nan_to_num(first.value) ** 2 @ ((self.pattern_errors * self.design) ** 2).T
+        return squares
 
     def flags(self, block: xr.Dataset, found: Solution) -> NDArray[np.uint8]:
         """Return the :class:`SpeciesFlag` of every depth and species, uint8 (depth, species)."""

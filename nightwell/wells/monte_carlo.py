@@ -79,7 +79,7 @@ def scatter_of(
     value: Floats,
     weighed: Floats,
     counting: Floats,
-    pattern_error: float,
+    pattern_error: float | Floats,
     settings: MonteCarlo,
     *,
     keys: Floats,
@@ -97,7 +97,7 @@ def scatter_of(
         float64 (spectrum, mz): the variance that the spectra were weighed by, and its part that is not pattern error.
         An m/z whose variance is not positive or is NaN has no weight.
     pattern_error
-        One-sigma relative error of each entry of the design matrix.
+        One-sigma relative error of the entries of the design matrix: one for all, or float64 (mz, species).
     settings
         Draws and seed.
     keys

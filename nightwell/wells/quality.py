@@ -37,7 +37,7 @@ class BlankNumbers:
 class StandardNumbers:
     """One entry per run of standard scans; ``recovery`` (standard, gas) is found over certified, NaN for unknown.
 
-    ``gain`` and ``tilt`` (standard): sensitivity against the first of them, and the exponent by which it tilts with
+    ``gain`` and ``tilt`` (standard): sensitivity against their mean, and the exponent by which it tilts with
     m/z / 28, each with its sigma.
     """
 
@@ -114,7 +114,7 @@ def qc_dataset(
     blanks: BlankNumbers,
     standards: StandardNumbers | None = None,
     *,
-    carry_over: tuple[Floats, Floats] | None = None,
+    carry_over: tuple[tuple[str, ...], Floats, Floats] | None = None,
     attributes: dict[str, object] | None = None,
 ) -> xr.Dataset:
     """Lay the quality numbers of a well out as one dataset.
@@ -126,20 +126,20 @@ def qc_dataset(
     intervals, blanks, standards
         What was counted and measured; no standards leaves their dimension empty.
     carry_over
-        Share that one scan leaves in the next at the usual interval, and its sigma, each float64 (mz).
+        Species, the share of each that one scan leaves in the next at the usual interval, and its sigma.
     attributes
         Version of the calibration, dead time, shift of the m/z scale, in words and numbers.
 
     Returns
     -------
     xarray.Dataset
-        Dims ``interval``, ``blank``, ``standard``, ``gas``, ``mz``; docs/calibration.md describes each variable.
+        Dims ``interval``, ``blank``, ``standard``, ``gas``, ``memory``, ``mz``; docs/calibration.md describes each.
     """
     count = np.maximum(intervals.scans, 1.0)
     empty = intervals.scans == 0
     step = (np.arange(intervals.size) * INTERVAL_S * 1e9).astype(np.int64).astype("timedelta64[ns]")
     standards = standards or _no_standards()
-    share, share_sigma = carry_over or (np.zeros(mz.size), np.zeros(mz.size))
+    remembered, share, share_sigma = carry_over or ((), np.zeros(0), np.zeros(0))
     codes = {"flag_values": list(range(len(Stream))), "flag_meanings": " ".join(Stream)}
     by_interval = {
         "baseline": (intervals.baseline_sum, "A", "mean current without ions, subtracted"),
@@ -166,8 +166,8 @@ def qc_dataset(
         "blank_intensity": (wide, blanks.current_a.astype(np.float32), _named("mean current, baseline removed", "A")),
         "blank_sigma": (wide, blanks.sigma_a.astype(np.float32), _named("one-sigma of that mean", "A")),
         "blank_hot": (wide, blanks.hot.astype(np.int8), _named("1: above the samples it brackets")),
-        "carry_over": ("mz", share, _named("share of a scan that the next one still shows", "1")),
-        "carry_over_sigma": ("mz", share_sigma, _named("one-sigma of that share", "1")),
+        "carry_over": ("memory", share, _named("share of a scan that the next one still shows", "1")),
+        "carry_over_sigma": ("memory", share_sigma, _named("one-sigma of that share", "1")),
         "standard_time": ("standard", standards.time, _named("middle of the run of standard scans")),
         "standard_stream": ("standard", standards.stream, _named("stream") | codes),
     }
@@ -175,12 +175,16 @@ def qc_dataset(
         meaning = "amount found over amount certified" if name == "recovery" else "one-sigma of that ratio"
         variables[name] = (("standard", "gas"), getattr(standards, name), _named(meaning, "1"))
     for name, meaning in (
-        ("gain", "sensitivity against the first standard, at m/z 28"),
-        ("tilt", "exponent of (m/z / 28) by which sensitivity changed since the first standard"),
+        ("gain", "sensitivity against the mean of the standards, at m/z 28"),
+        ("tilt", "exponent of (m/z / 28) by which it differs from that mean"),
     ):
         variables[f"drift_{name}"] = ("standard", getattr(standards, name), _named(meaning, "1"))
         variables[f"drift_{name}_sigma"] = ("standard", getattr(standards, f"{name}_sigma"), _named("one-sigma", "1"))
-    coordinates = {"mz": ("mz", mz, {"units": "1"}), "gas": ("gas", np.array(standards.gases, dtype=object))}
+    coordinates: dict[str, tuple[object, ...]] = {
+        "mz": ("mz", mz, {"units": "1"}),
+        "gas": ("gas", np.array(standards.gases, dtype=object)),
+    }
+    coordinates["memory"] = ("memory", np.array(remembered, dtype=object))
     return xr.Dataset(variables, coords=coordinates, attrs=dict(attributes or {}))
 
 

@@ -61,13 +61,13 @@ class QualityCounter:
         """Return the group ``/qc``."""
         calibration = correction.calibration
         attributes: dict[str, object] = {"calibration_version": "none", "dead_time": "not corrected", "mz_scale": ""}
-        carry_over = None
+        carry_over: tuple[tuple[str, ...], Floats, Floats] | None = None
         if calibration is not None:
             attributes = calibration.summary()
             step = np.diff(scans.time_s)
             usual_s = np.array([float(np.median(step)) if step.size else 0.0])
-            share, sigma = calibration.carry_over.shares(scans.mz, usual_s)
-            carry_over = (share[0], sigma[0])
+            share, sigma = calibration.carry_over.shares(usual_s)
+            carry_over = (calibration.carry_over.species, share[0], sigma[0])
         return qc_dataset(
             scans.mz,
             self.intervals,

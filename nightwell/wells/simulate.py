@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nightwell.wells.annulus import annulus_of_drilling
+from nightwell.wells.calibrate.standards import Standard, StandardGas, StandardsDocument, standards_group
 from nightwell.wells.composition import Composition
 from nightwell.wells.container import make_dataset, make_scans
 from nightwell.wells.contract import DRILLING, TRUTH, Origin
@@ -22,7 +23,7 @@ from nightwell.wells.instrument import Instrument
 from nightwell.wells.rig import DrillingSeries, Rig, drill
 from nightwell.wells.species import SpeciesLibrary
 from nightwell.wells.species_file import load_library
-from nightwell.wells.spectra import Imperfections, SpectrumMaker, simulated_instrument, spectrum_maker
+from nightwell.wells.spectra import Imperfections, SpectrumMaker, remember, simulated_instrument, spectrum_maker
 from nightwell.wells.stream_model import amounts_of_stream, blank_of_stream
 from nightwell.wells.streams import ScanKind, Stream
 
@@ -92,6 +93,7 @@ class Simulation:
     instrument: Instrument = field(default_factory=simulated_instrument)
     imperfections: Imperfections = field(default_factory=Imperfections)
     library: SpeciesLibrary = field(default_factory=load_library)
+    names_standards: bool = False  # whether the scans carry a document of their standards
 
 
 def simulate_scans(
@@ -131,15 +133,29 @@ def simulate_scans(
         instrument=settings.instrument,
         simulated=True,
         provenance=f"{composition.provenance} {series.provenance} All spectra, blanks and standards are simulated "
-        f"(forward model, seed {settings.seed}, species library {settings.library.version}).",
+        f"(forward model, seed {settings.seed}, species library {settings.library.version})."
+        f"{settings.imperfections.label}",
     )
-    return make_scans(
+    tree = make_scans(
         origin,
         scans,
         drilling=series.values(),
         gas_line_delay_s=settings.rig.gas_line_delay_s,
         truth=_truth(composition, truth, settings.library),
     )
+    if settings.names_standards:
+        tree["standards"] = xr.DataTree(standards_group(simulated_standards(settings.library)))
+    return tree
+
+
+def simulated_standards(library: SpeciesLibrary) -> StandardsDocument:
+    """Return the document of the standard that the simulation measures, certified to one percent."""
+    gases = tuple(
+        StandardGas(species=name, ppm=ppm, sigma_ppm=0.01 * ppm)
+        for name, ppm in STANDARD.items()
+        if name in library.names
+    )
+    return StandardsDocument(standard=(Standard(name="simulated calibration gas in air", gas=gases),))
 
 
 def _gas_run(composition: Composition, series: DrillingSeries, amounts: Floats, settings: Simulation) -> _Run:
@@ -243,6 +259,11 @@ def _spectra(
     time_s = np.concatenate([run.time_s for run in runs])
     order = np.argsort(time_s, kind="stable")
     ppm = np.concatenate([run.ppm for run in runs])[order]
+    if settings.imperfections.memory:
+        memory = np.zeros((len(settings.library.species), 2))
+        for name, amplitude, tau_s in settings.imperfections.memory:
+            memory[settings.library.index(name)] = amplitude, tau_s
+        ppm = remember(ppm, time_s[order], memory)
     intensity, pressure = maker.scans(ppm, time_s[order], np.random.default_rng(settings.seed))
     codes = np.concatenate([np.full(run.time_s.size, run.stream.code, dtype=np.int8) for run in runs])[order]
     return {

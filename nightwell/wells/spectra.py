@@ -41,6 +41,16 @@ class Imperfections:
         One-sigma of the slow (hours) and of the scan-to-scan variation of sensitivity, relative; common to all m/z.
     pattern_error
         One-sigma error of the fragment patterns against the library, relative, the same for the whole well.
+    sensitivity_error
+        One-sigma error of the sensitivities but nitrogen's, relative, the same for the whole well.
+    tilt_drift
+        One-sigma of the slow variation of an exponent ``w`` by which currents tilt as ``(m/z / 28) ** w``.
+    dead_time_s
+        Of the detector: ``m = n / (1 + n * tau)``.
+    mass_shift
+        By how much the readings stand above their m/z, on Gaussian peaks of 0.6 at half height.
+    memory
+        ``(species, a, tau_s)``: share ``a * exp(-t / tau_s)`` of the scan before that still stands in the line.
     """
 
     baseline_a: float = 8e-13
@@ -48,6 +58,25 @@ class Imperfections:
     drift: float = 0.02
     flicker: float = 0.003
     pattern_error: float = 0.0
+    sensitivity_error: float = 0.0
+    tilt_drift: float = 0.0
+    dead_time_s: float = 0.0
+    mass_shift: float = 0.0
+    memory: tuple[tuple[str, float, float], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The planted faults in words, for the provenance; empty when there is none of them."""
+        planted = {
+            "pattern error": self.pattern_error,
+            "sensitivity error": self.sensitivity_error,
+            "drift that tilts with m/z": self.tilt_drift,
+            "dead time [s]": self.dead_time_s,
+            "shift of the m/z scale": self.mass_shift,
+        }
+        named = [f"{name} {value:g}" for name, value in planted.items() if value]
+        named += [f"memory of {name} (a {a:g}, tau {tau_s:g} s)" for name, a, tau_s in self.memory]
+        return f" Planted faults: {', '.join(named)}." if named else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +117,23 @@ class SpectrumMaker:
         counting = (facts.excess_noise or 1.0) * (facts.ion_charge_c or 0.0) / (facts.dwell_s or 1.0)
         floor = (facts.noise_floor_a or 0.0) ** 2
         intensity = np.empty((time_s.size, self.mz.size), dtype=np.float32)
+        # Faults that are planted draw their own numbers: without them a seed gives what it always gave.
+        tilt = faults.tilt_drift * _wander(rng.spawn(1)[0], time_s, 6 * 3600.0) if faults.tilt_drift else None
+        shift = _peak_shape(self.mz, faults.mass_shift) if faults.mass_shift else None
         for start in range(0, time_s.size, _BLOCK_ROWS):  # blocks keep the noise out of the memory budget
             rows = slice(start, start + _BLOCK_ROWS)
             current = ppm[rows] @ self.matrix.T
             current *= sensitivity[rows, None].astype(np.float32)
+            if tilt is not None:
+                current *= ((self.mz / 28.0) ** tilt[rows, None]).astype(np.float32)
             noise = rng.standard_normal(current.shape, dtype=np.float32)
             noise *= np.sqrt(np.float32(counting) * current + np.float32(floor))
             current += noise
+            if faults.dead_time_s:
+                loss = np.float32(faults.dead_time_s / (facts.ion_charge_c or np.inf))
+                current /= 1.0 + loss * np.maximum(current, np.float32(0.0))
+            if shift is not None:
+                current = current @ shift
             current += baseline[rows, None].astype(np.float32) * slope
             np.minimum(current, np.float32(facts.full_scale_a or np.inf), out=intensity[rows])
         pressure = 1e-3 * sensitivity * (1.0 + 1e-3 * rng.standard_normal(time_s.size))
@@ -130,8 +169,42 @@ def spectrum_maker(
         total = matrix.sum(axis=0)
         matrix = matrix * np.exp(imperfections.pattern_error * rng.standard_normal(matrix.shape))
         matrix *= total / matrix.sum(axis=0)
+    if imperfections.sensitivity_error > 0.0:
+        rng = np.random.default_rng([seed, 98])
+        error = imperfections.sensitivity_error * rng.standard_normal(len(library.species))
+        matrix = matrix * np.where(np.array(library.names) == "nitrogen", 1.0, np.exp(error))
     scale = instrument.nitrogen_sensitivity_a_per_ppm or 1.0
     return SpectrumMaker((scale * matrix).astype(np.float32), instrument, mz, imperfections)
+
+
+def remember(ppm: NDArray[np.float32], time_s: NDArray[np.float64], memory: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return amounts with what the scans before left: ``y_i = (1 - mu) x_i + mu y_(i-1)``.
+
+    Parameters
+    ----------
+    ppm
+        float32 (scan, species), in the order of time.
+    time_s
+        float64 (scan).
+    memory
+        float64 (species, 2): ``a`` and ``tau_s`` of ``mu = a exp(-t / tau_s)``; ``a`` 0 for none.
+    """
+    kept = np.flatnonzero(memory[:, 0] > 0.0)
+    seen = ppm.copy()
+    share = memory[kept, 0] * np.exp(-np.diff(time_s)[:, None] / memory[kept, 1])
+    before = ppm[0, kept].astype(np.float64)
+    for row in range(1, time_s.size):
+        before = (1.0 - share[row - 1]) * ppm[row, kept] + share[row - 1] * before
+        seen[row, kept] = before
+    return seen
+
+
+def _peak_shape(mz: NDArray[np.float64], shift: float) -> NDArray[np.float32]:
+    """Return what a reading ``shift`` above each m/z sees of the peaks: float32 (peak, reading)."""
+    width = 0.6 / (2.0 * np.sqrt(2.0 * np.log(2.0)))
+    distance = mz[None, :] + shift - mz[:, None]
+    shape: NDArray[np.float32] = np.exp(-0.5 * (distance / width) ** 2).astype(np.float32)
+    return shape
 
 
 def _wander(rng: np.random.Generator, time_s: NDArray[np.float64], scale_s: float) -> NDArray[np.float64]:

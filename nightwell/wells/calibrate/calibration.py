@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from nightwell.errors import FormatError, InputError
 from nightwell.wells.calibrate.dead_time import DeadTime
 from nightwell.wells.calibrate.drift import Drift
+from nightwell.wells.calibrate.fragments import LEARNED_SHARE, PATTERN_PRIOR
 from nightwell.wells.calibrate.mass_scale import MassScale
 from nightwell.wells.carry_over import CarryOver
 from nightwell.wells.instrument import Instrument
@@ -34,6 +35,11 @@ class Fragment:
     response: float
     sigma: float
     library_response: float
+
+    @property
+    def learned(self) -> bool:
+        """Whether the standards say more of it than a library does; others only follow their species."""
+        return self.sigma < LEARNED_SHARE * PATTERN_PRIOR * self.response
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +128,16 @@ class Calibration:
         errors = np.full((mz.size, len(library.species)), otherwise)
         row_of = {round(value): row for row, value in enumerate(mz.tolist())}
         for one in self.fragments:
-            if one.species in library.names and one.mz in row_of and one.response > 0.0:
+            if one.species in library.names and one.mz in row_of and one.learned:
                 errors[row_of[one.mz], library.index(one.species)] = one.sigma / one.response
+        return errors
+
+    def scale_errors(self, library: SpeciesLibrary) -> Floats:
+        """Return the relative error that all fragments of a species share, float64 (species): its best fragment's."""
+        errors = np.zeros(len(library.species))
+        for column, name in enumerate(library.names):
+            mine = [one.sigma / one.response for one in self.fragments if one.species == name and one.learned]
+            errors[column] = min(mine, default=0.0)
         return errors
 
     def complete(self, instrument: Instrument) -> Instrument:

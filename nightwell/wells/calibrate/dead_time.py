@@ -4,10 +4,10 @@ A non-paralysable detector that is dead for ``tau`` after each count sees ``m`` 
 arrive: ``n = m / (1 - m * tau)`` [Knoll2010]_. Currents are counts per second times the charge of a count, so the same
 loss is ``I / (1 - I * loss)`` with ``loss = tau / ion_charge_c`` [1/A]; nothing here needs to know the charge.
 
-``tau`` is fitted from isotope pairs. One gas shows a large and a small peak, in a ratio ``R`` that nature fixes; only
-the large one loses counts. ``I_big / (1 - loss * I_big) = R * I_small / (1 - loss * I_small)`` is, to first order in
-``loss``, linear in ``R`` and ``c = loss * (R - 1)``: ``I_big = R * I_small - c * I_big * I_small``. What makes ``R``
-and ``c`` separable is range: air in the gas line, and a thousandth of it in an evacuated chamber.
+``tau`` is fitted from isotope pairs. One gas shows a large and a small peak, in a ratio ``r`` that nature fixes; only
+the large one loses counts to speak of: ``n_small = r * n_big``, and both are seen through the same ``tau``. What makes
+``r`` and ``tau`` separable is range: air in the gas line, and a thousandth of it in an evacuated chamber. The noisy
+small peak is fitted as a function of the large one, not the other way round, so that its noise does not bias ``r``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import least_squares
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +27,7 @@ ISOTOPE_PAIRS = ((28, 29), (32, 34), (40, 36))
 MOST_LOST = 0.5
 
 _LEAST_RANGE = 3.0  # largest over smallest current of a pair: below it, ratio and loss cannot be told apart
-_ROUNDS = 8
+_CLEAR_SIGMAS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,9 @@ def restore_lost(current: Floats, dead_time: DeadTime) -> tuple[Floats, Floats]:
     return restored, (restored**2 * dead_time.sigma_per_a) ** 2
 
 
-def fit_dead_time(pairs: dict[tuple[int, int], tuple[Floats, Floats, Floats, Floats]]) -> DeadTime:
+def fit_dead_time(
+    pairs: dict[tuple[int, int], tuple[Floats, Floats, Floats, Floats]], *, offset_a: float = 0.0
+) -> DeadTime:
     """Fit the loss from isotope pairs.
 
     Parameters
@@ -79,12 +82,15 @@ def fit_dead_time(pairs: dict[tuple[int, int], tuple[Floats, Floats, Floats, Flo
         By (large m/z, small m/z): currents of the large and of the small peak, and their variances, each float64
         (scan). Scans in which another gas adds to one of the two peaks must be left out.
 
+    offset_a
+        One-sigma of what may be left of the baseline under a small peak, A: it is fitted with this as its prior.
+
     Returns
     -------
     DeadTime
         The weighted mean of the pairs that show enough range; a mean below three sigmas is 0, and says so.
     """
-    found = {pair: one for pair, arrays in pairs.items() if (one := _fit_pair(*arrays)) is not None}
+    found = {pair: one for pair, arrays in pairs.items() if (one := _fit_pair(*arrays, offset_a)) is not None}
     if not found:
         return DeadTime(source="unknown: no isotope pair with enough range of current")
     weight = np.array([1.0 / sigma**2 for _, sigma in found.values()])
@@ -99,25 +105,26 @@ def fit_dead_time(pairs: dict[tuple[int, int], tuple[Floats, Floats, Floats, Flo
     return DeadTime(mean, sigma, f"fitted from m/z {named}")
 
 
-def _fit_pair(big: Floats, small: Floats, big_variance: Floats, small_variance: Floats) -> tuple[float, float] | None:
+def _fit_pair(
+    big: Floats, small: Floats, big_variance: Floats, small_variance: Floats, offset_a: float
+) -> tuple[float, float] | None:
     """Return loss and sigma from one pair; ``None`` without range."""
-    known = np.isfinite(big) & np.isfinite(small) & (small > 5.0 * np.sqrt(small_variance))
+    known = np.isfinite(big) & np.isfinite(small) & (big > _CLEAR_SIGMAS * np.sqrt(big_variance))
     big, small, big_variance, small_variance = (array[known] for array in (big, small, big_variance, small_variance))
     if big.size < 4 or big.max() < _LEAST_RANGE * big.min():  # noqa: PLR2004 - two unknowns want some redundancy
         return None
-    ratio, loss = float(np.median(big / small)), 0.0
-    covariance = np.zeros((2, 2))
-    for _ in range(_ROUNDS):  # weights depend on the answer; the second-order term of the loss is iterated too
-        lost = 1.0 - loss * small
-        variance = big_variance / (1.0 - np.minimum(loss * big, MOST_LOST)) ** 2 + ratio**2 * small_variance
-        design = np.stack([small / lost, -big * small / lost], axis=1)
-        normal = design.T @ (design / variance[:, None])
-        scale = np.sqrt(np.diag(normal))
-        covariance = np.linalg.inv(normal / np.outer(scale, scale)) / np.outer(scale, scale)
-        ratio, product = (float(value) for value in covariance @ (design.T @ (big / variance)))
-        loss = max(product / ratio, 0.0)
-    # I_big = R I_small/(1 - loss I_small) * (1 - loss I_big): product = R * loss.
-    gradient = np.array([-product / ratio**2, 1.0 / ratio])
-    residual = big - design @ np.array([ratio, product])
-    chi2 = float((residual**2 / variance).sum() / max(big.size - 2, 1))
-    return product / ratio, float(np.sqrt(gradient @ covariance @ gradient * max(1.0, chi2)))
+    top = float(big.max())
+    start = float(small.sum() / big.sum())
+    sigma = np.sqrt(small_variance + start**2 * big_variance)
+
+    def misfit(unknown: Floats) -> Floats:
+        ratio, lost, left = unknown
+        arriving = start * ratio * big / (1.0 - lost * big / top)
+        pull = (arriving / (1.0 + lost * arriving / top) + left * offset_a - small) / sigma
+        return np.append(pull, left)
+
+    found = least_squares(misfit, [1.0, 0.0, 0.0], bounds=([0.2, -MOST_LOST, -10.0], [5.0, MOST_LOST, 10.0]))
+    slopes = np.asarray(found.jac, dtype=np.float64)
+    covariance = np.linalg.pinv(slopes.T @ slopes)
+    chi2 = 2.0 * float(found.cost) / max(big.size - 2, 1)
+    return float(found.x[1]) / top, float(np.sqrt(covariance[1, 1] * max(1.0, chi2))) / top

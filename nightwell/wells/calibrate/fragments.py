@@ -93,7 +93,9 @@ def learn_responses(
     rows, columns = np.nonzero((design > 0.0) & present)
     prior = design[rows, columns]
     same = columns[:, None] == columns[None, :]
-    spread = sensitivity_error[columns]
+    # Where no standard certifies an amount, the sensitivity stays the library's, and the pattern alone is learned.
+    anchored = present & ~np.any([one.amounts > 0.0 for one in observations], axis=0)
+    spread = np.where(anchored, 0.0, sensitivity_error)[columns]
     before = same * np.outer(spread * prior, spread * prior) + np.diag((pattern_prior * prior) ** 2)
     state, covariance = prior, before
     for _ in range(_ROUNDS):  # amounts that are not known, and the certificate's term, follow the responses
@@ -101,7 +103,7 @@ def learn_responses(
         current[rows, columns] = state
         state, covariance = prior, before
         for one in observations:
-            state, covariance = _update(state, covariance, rows, columns, current, one)
+            state, covariance = _update(state, covariance, (rows, columns), current, one, anchored)
     response, sigma = design.copy(), np.zeros_like(design)
     response[rows, columns] = np.maximum(state, 0.0)
     sigma[rows, columns] = np.sqrt(np.maximum(np.diag(covariance), 0.0))
@@ -113,13 +115,14 @@ def learn_responses(
 def _update(
     state: Floats,
     covariance: Floats,
-    rows: NDArray[np.intp],
-    columns: NDArray[np.intp],
+    places: tuple[NDArray[np.intp], NDArray[np.intp]],
     current: Floats,
     seen: Observation,
+    anchored: Bools,
 ) -> tuple[Floats, Floats]:
     """Return the state and covariance after one standard."""
-    amounts, sigma = _amounts(current, seen)
+    rows, columns = places
+    amounts, sigma = _amounts(current, seen, anchored)
     has_state = np.isin(np.arange(current.shape[0]), rows[amounts[columns] > 0.0])
     used = np.flatnonzero(np.isfinite(seen.signal) & has_state)
     place = {row: at for at, row in enumerate(used.tolist())}
@@ -138,7 +141,7 @@ def _update(
     return state + gain @ (signal - measure @ state), 0.5 * (after + after.T)
 
 
-def _amounts(current: Floats, seen: Observation) -> tuple[Floats, Floats]:
+def _amounts(current: Floats, seen: Observation, anchored: Bools) -> tuple[Floats, Floats]:
     """Return amounts and sigmas with what is unknown estimated from the spectrum itself."""
     amounts, sigma = seen.amounts.copy(), seen.sigma.copy()
     unknown = np.isnan(amounts)
@@ -149,5 +152,5 @@ def _amounts(current: Floats, seen: Observation) -> tuple[Floats, Floats]:
         rest = (seen.signal - current @ known)[None, :]
         found = solve(current[:, unknown], rest, weight[None, :], with_errors=False)
         amounts[unknown] = np.nan_to_num(found.value[0])
-        sigma[unknown] = _UNKNOWN * amounts[unknown]
+        sigma[unknown] = np.where(anchored[unknown], 0.0, _UNKNOWN * amounts[unknown])
     return amounts, sigma

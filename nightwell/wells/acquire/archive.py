@@ -1,14 +1,14 @@
 """Raw scans while they arrive: one Icechunk repository per well, one commit for each scan.
 
-A commit holds the scan, the drilling rows and gaps before it, and the engine's progress: all or nothing. So a reader sees
-whole commits only, and a killed engine finds its progress in step with its scans. Stock Icechunk, zarr and xarray open
-it; ``open`` gives raw scans as in docs/cube-contract.md.
+A commit holds the scan, the drilling rows and gaps before it, and the engine's progress: all or nothing. So a reader
+sees whole commits only, and a killed engine finds its progress in step with its scans. Stock Icechunk, zarr and
+xarray open it; ``open`` gives raw scans as in docs/cube-contract.md.
 """
 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,6 +31,8 @@ from nightwell.wells.variables import TIME_DTYPE, Variable
 
 #: Format of the progress in the root group; a higher one is refused.
 ACQUISITION_FORMAT = 1
+
+_Axis = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 _BRANCH = "main"
 # A commit rewrites the last chunk of each array, so chunks are shorter than those of scans written at once.
@@ -84,7 +86,7 @@ class ScanArchive:
         if isinstance(self._place, str | PathLike) and not (Path(self._place) / self._key / "refs").is_dir():
             return False
         try:
-            return any(_PROGRESS in self._root(self._repository()).attrs for _ in (0,))
+            return _PROGRESS in self._root(self._repository()).attrs
         except (icechunk.IcechunkError, FileNotFoundError):
             return False
 
@@ -134,14 +136,19 @@ class ScanArchive:
 
     @contextmanager
     def writing(
-        self, origin: Origin, mz: Sequence[int], schedule: str, gas_line_delay_s: float | None
+        self,
+        connect: Callable[[Progress | None], Origin],
+        mz: Sequence[int],
+        schedule: str,
+        gas_line_delay_s: float | None,
     ) -> Iterator[Writer]:
         """Hold the well for one engine, and give what appends to it.
 
         Parameters
         ----------
-        origin
-            Of the instrument that is connected; what the archive says must agree with it.
+        connect
+            Called when the well is held: connects the instrument, given the progress so far (None: nothing was
+            acquired yet), and says whose scans will come. What the archive says must agree with it.
         mz
             m/z axis; that of an archive that exists must hold all of it.
         schedule
@@ -159,6 +166,7 @@ class ScanArchive:
             The place cannot be opened or written.
         """
         with self._alone():
+            origin = connect(self.progress() if self.exists() else None)
             try:
                 repository = open_repository(self._place, self._key, create=True)
                 if _PROGRESS not in self._root(repository).attrs:
@@ -166,16 +174,15 @@ class ScanArchive:
             except icechunk.IcechunkError as error:
                 raise self._unreachable(error) from error
             root = self._root(repository)
-            axis = tuple(int(value) for value in np.asarray(root["scans/mz"][:]))  # type: ignore[index]  # an array
+            axis = tuple(int(value) for value in np.asarray(_array(root, "scans/mz")[:]))
             self._check(root, origin, axis, mz)
             yield Writer(self, repository, axis, _progress(root), schedule)
 
     def _create(self, repository: Any, origin: Origin, mz: Sequence[int], gas_line_delay_s: float | None) -> None:
         session = repository.writable_session(_BRANCH)
         root = zarr.open_group(session.store, mode="a", zarr_format=3)
-        root.attrs.update(
-            {**origin.as_attributes("scans"), _FORMAT: ACQUISITION_FORMAT, _PROGRESS: "{}", _SCHEDULE: ""}
-        )
+        attributes: dict[str, Any] = origin.as_attributes("scans")
+        root.attrs.update({**attributes, _FORMAT: ACQUISITION_FORMAT, _PROGRESS: "{}", _SCHEDULE: ""})
         axis = np.asarray(mz, dtype=np.float64)
         _make(root, "scans", SCANS, {"mz": axis})
         _make(root, "gaps", GAPS, {})
@@ -187,7 +194,7 @@ class ScanArchive:
         if absent := sorted(set(mz) - set(axis)):
             raise ConflictError(
                 f"acquired scans of well '{self.well}'",
-                expected=f"a schedule within the m/z that the archive has ({axis[0]} to {axis[-1]}, {len(axis)} of them)",
+                expected=f"a schedule within the {len(axis)} m/z that the archive has ({axis[0]} to {axis[-1]})",
                 found=f"m/z {', '.join(map(str, absent))}, which it has not",
                 cause="the schedule was changed after the acquisition began",
                 next_step="measure the m/z of the archive, or acquire under another well name",
@@ -252,7 +259,7 @@ class ScanArchive:
             expected="an Icechunk repository that can be opened and written",
             found=str(error).strip().splitlines()[0],
             cause="the server or the directory is away, full, or the credentials are wrong",
-            next_step="check the place named in the settings, and start again: acquisition goes on from the last commit",
+            next_step="check the place, then start again: acquisition goes on from the last commit",
         )
 
 
@@ -329,9 +336,17 @@ class Writer:
 
     def _last_time(self, group: str) -> np.datetime64 | None:
         root = self._archive._root(self._repository)  # noqa: SLF001 - one module
-        if group not in root or root[f"{group}/time"].shape[0] == 0:  # type: ignore[union-attr]  # an array
+        if group not in root:
             return None
-        return np.datetime64(int(root[f"{group}/time"][-1]), "ns")  # type: ignore[index, arg-type]  # an array
+        values = np.asarray(_array(root, f"{group}/time")[:]).astype("int64").astype(TIME_DTYPE)
+        last: np.datetime64 | None = values[-1] if values.size else None
+        return last
+
+
+def _array(root: zarr.Group, path: str) -> zarr.Array[Any]:
+    found = root[path]
+    assert isinstance(found, zarr.Array), f"{path} is no array"
+    return found
 
 
 def _commit(session: Any, well: str, message: str) -> str:
@@ -351,10 +366,10 @@ def _progress(root: zarr.Group) -> Progress:
     return Progress.model_validate_json(str(root.attrs[_PROGRESS]))
 
 
-def _make(root: zarr.Group, name: str, variables: tuple[Variable, ...], fixed: Mapping[str, np.ndarray]) -> zarr.Group:  # type: ignore[type-arg]  # axes
+def _make(root: zarr.Group, name: str, variables: tuple[Variable, ...], fixed: Mapping[str, _Axis]) -> zarr.Group:
     group = root.create_group(name)
     for variable in variables:
-        attributes = variable.attributes()
+        attributes: dict[str, Any] = variable.attributes()
         dtype = variable.dtype
         if dtype == TIME_DTYPE:
             dtype = "int64"
@@ -383,8 +398,7 @@ def _append(root: zarr.Group, name: str, values: Mapping[str, Any]) -> None:
         given = np.asarray(array)
         if given.dtype.kind == "M":
             given = given.astype(TIME_DTYPE).astype(np.int64)
-        target = root[f"{name}/{variable}"]
-        assert isinstance(target, zarr.Array)
+        target = _array(root, f"{name}/{variable}")
         target.append(given.astype(target.dtype, copy=False))
 
 

@@ -44,10 +44,10 @@ class RigFeed(Protocol):
         """Time the gas needs from the trap to the instrument [s]."""
 
     def state(self, now: np.datetime64) -> RigState:
-        """Return the rig's state. Idempotent, does not block for long; a feed that is silent tells nothing, no error."""
+        """Return the rig's state. Idempotent, does not block for long; a silent feed tells nothing, and is no error."""
 
     def rows(self, after: np.datetime64 | None, until: np.datetime64) -> DrillingSeries | None:
-        """Return the rows later than ``after`` and not later than ``until``; None when there are none. Idempotent."""
+        """Return the rows after ``after``, up to ``until``; None when there are none. Idempotent."""
 
 
 class SeriesFeed:

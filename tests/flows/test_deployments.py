@@ -18,6 +18,7 @@ ENTRY_POINTS = {
     "look-up-version/destination-site": "flows.remote.look_up_version",
     "recover-runs/source-site": "flows.recover.recover_runs",
     "recover-runs/destination-site": "flows.recover.recover_runs",
+    "acquire-well/source-site": "flows.acquire.acquire_well",
     "reanalyse-volume/nightly": "flows.reanalyse.reanalyse_volume",
 }
 

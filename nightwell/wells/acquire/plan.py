@@ -4,6 +4,7 @@ The instrument rests on the idle element and runs errands from there. An errand 
 the blanks around it and the way back, fits into what is left of the age of the trap gas; the checks of the schedule
 (:mod:`nightwell.wells.acquire.rules`) made sure that it fits when the gas has just been measured. So the rules hold by
 construction, not by luck.
+"""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def test_two_writers_past_the_lock_cannot_both_commit(tmp_path: Path, monkeypatc
                 other.append(scan(1), None, (), Progress(scans=2))
 
     writing = archive.writing(lambda progress: ORIGIN, (15, 28, 40), "", None)
-    monkeypatch.setattr(archive_module.fcntl, "flock", lambda *arguments: None)
+    monkeypatch.setattr("fcntl.flock", lambda *arguments: None)
     monkeypatch.setattr(archive_module, "_append", intruding)
     with writing as writer, pytest.raises(ConflictError, match="another engine"):
         writer.append(scan(7), None, (), Progress(scans=2))

@@ -42,7 +42,7 @@ class Bench:
 
     def run_for(self, seconds: float) -> None:
         end = self.clock.now() + np.timedelta64(round(seconds * 1e9), "ns")
-        self.engine().run(stop=lambda: self.clock.now() >= end)
+        self.engine().run(stop=lambda: bool(self.clock.now() >= end))
 
     def seconds(self, row: int) -> float:
         return float((self.memory.scans[row].time - START) / np.timedelta64(1, "s"))

@@ -8,9 +8,8 @@ xarray open it; ``open`` gives raw scans as in docs/cube-contract.md.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -23,46 +22,26 @@ import xarray as xr
 import zarr
 
 from nightwell.errors import BusyError, ConflictError, FormatError, NotFoundError, UnreachableError
+from nightwell.wells.acquire.archive_layout import (
+    Gap,
+    ScanRow,
+    append_rows,
+    array_of,
+    gap_values,
+    make_group,
+    scan_values,
+)
 from nightwell.wells.acquire.plan import Progress
 from nightwell.wells.archive import Place, open_repository
 from nightwell.wells.contract import DRILLING, GAPS, SCANS, Origin, validate_scans
 from nightwell.wells.rig import DrillingSeries
-from nightwell.wells.variables import TIME_DTYPE, Variable
+from nightwell.wells.variables import TIME_DTYPE
 
 #: Format of the progress in the root group; a higher one is refused.
 ACQUISITION_FORMAT = 1
 
-_Axis = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-
 _BRANCH = "main"
-# A commit rewrites the last chunk of each array, so chunks are shorter than those of scans written at once.
-_ROWS_PER_CHUNK = {1: 256, 2: 16}
 _PROGRESS, _FORMAT, _SCHEDULE = "acquisition_progress", "acquisition_format", "acquisition_schedule"
-
-
-@dataclass(frozen=True, slots=True)
-class ScanRow:
-    """One scan as it is stored; ``intensity_a`` on the archive's whole m/z axis."""
-
-    time: np.datetime64
-    stream: int
-    kind: int
-    valve: int
-    pressure_pa: float
-    sample_depth_m: float
-    flag: int
-    intensity_a: np.ndarray[Any, np.dtype[np.float32]]
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A time without scans, or a sample that was missed; the fields are the contract's ``GAPS``."""
-
-    start: np.datetime64
-    end: np.datetime64
-    reason: int
-    stream: int = -1
-    sample_depth_m: float = float("nan")
 
 
 class ScanArchive:
@@ -174,7 +153,7 @@ class ScanArchive:
             except icechunk.IcechunkError as error:
                 raise self._unreachable(error) from error
             root = self._root(repository)
-            axis = tuple(int(value) for value in np.asarray(_array(root, "scans/mz")[:]))
+            axis = tuple(int(value) for value in np.asarray(array_of(root, "scans/mz")[:]))
             self._check(root, origin, axis, mz)
             yield Writer(self, repository, axis, _progress(root), schedule)
 
@@ -184,10 +163,10 @@ class ScanArchive:
         attributes: dict[str, Any] = origin.as_attributes("scans")
         root.attrs.update({**attributes, _FORMAT: ACQUISITION_FORMAT, _PROGRESS: "{}", _SCHEDULE: ""})
         axis = np.asarray(mz, dtype=np.float64)
-        _make(root, "scans", SCANS, {"mz": axis})
-        _make(root, "gaps", GAPS, {})
+        make_group(root, "scans", SCANS, {"mz": axis})
+        make_group(root, "gaps", GAPS, {})
         if gas_line_delay_s is not None:
-            _make(root, "drilling", DRILLING, {}).attrs["gas_line_delay_s"] = float(gas_line_delay_s)
+            make_group(root, "drilling", DRILLING, {}).attrs["gas_line_delay_s"] = float(gas_line_delay_s)
         _commit(session, self.well, "an empty acquisition")
 
     def _check(self, root: zarr.Group, origin: Origin, axis: tuple[int, ...], mz: Sequence[int]) -> None:
@@ -312,11 +291,11 @@ class Writer:
             session = self._repository.writable_session(_BRANCH)
             root = zarr.open_group(session.store, mode="r+", zarr_format=3)
             if scan is not None:
-                _append(root, "scans", _scan_values(scan))
+                append_rows(root, "scans", scan_values(scan))
             if drilling is not None and "drilling" in root:
-                _append(root, "drilling", drilling.values())
+                append_rows(root, "drilling", drilling.values())
             if gaps:
-                _append(root, "gaps", _gap_values(gaps))
+                append_rows(root, "gaps", gap_values(gaps))
             root.attrs.update({_PROGRESS: progress.model_dump_json(), _SCHEDULE: self._schedule})
             version = _commit(session, self._archive.well, f"{progress.scans} scans")
         except icechunk.ConflictError as error:
@@ -338,15 +317,9 @@ class Writer:
         root = self._archive._root(self._repository)  # noqa: SLF001 - one module
         if group not in root:
             return None
-        values = np.asarray(_array(root, f"{group}/time")[:]).astype("int64").astype(TIME_DTYPE)
+        values = np.asarray(array_of(root, f"{group}/time")[:]).astype("int64").astype(TIME_DTYPE)
         last: np.datetime64 | None = values[-1] if values.size else None
         return last
-
-
-def _array(root: zarr.Group, path: str) -> zarr.Array[Any]:
-    found = root[path]
-    assert isinstance(found, zarr.Array), f"{path} is no array"
-    return found
 
 
 def _commit(session: Any, well: str, message: str) -> str:
@@ -364,62 +337,3 @@ def _progress(root: zarr.Group) -> Progress:
             next_step="go on with that release; reading the scans needs no newer one",
         )
     return Progress.model_validate_json(str(root.attrs[_PROGRESS]))
-
-
-def _make(root: zarr.Group, name: str, variables: tuple[Variable, ...], fixed: Mapping[str, _Axis]) -> zarr.Group:
-    group = root.create_group(name)
-    for variable in variables:
-        attributes: dict[str, Any] = variable.attributes()
-        dtype = variable.dtype
-        if dtype == TIME_DTYPE:
-            dtype = "int64"
-            attributes |= {"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian"}
-        if len(variable.dims) > 1:
-            attributes["coordinates"] = " ".join(one.name for one in variables if one.dims == variable.dims[:1])
-        values = fixed.get(variable.name)
-        shape = tuple(len(fixed[dim]) if dim in fixed else 0 for dim in variable.dims)
-        rows = _ROWS_PER_CHUNK[len(shape)]
-        array = group.create_array(
-            variable.name,
-            shape=shape,
-            chunks=tuple(len(fixed[dim]) if dim in fixed else rows for dim in variable.dims),
-            dtype=dtype,
-            fill_value=np.nan if dtype.startswith("float") else 0,
-            dimension_names=variable.dims,
-            attributes=attributes,
-        )
-        if values is not None:
-            array[:] = values
-    return group
-
-
-def _append(root: zarr.Group, name: str, values: Mapping[str, Any]) -> None:
-    for variable, array in values.items():
-        given = np.asarray(array)
-        if given.dtype.kind == "M":
-            given = given.astype(TIME_DTYPE).astype(np.int64)
-        target = _array(root, f"{name}/{variable}")
-        target.append(given.astype(target.dtype, copy=False))
-
-
-def _scan_values(scan: ScanRow) -> dict[str, Any]:
-    return {
-        "intensity": scan.intensity_a[None, :],
-        "time": [scan.time],
-        "stream": [scan.stream],
-        "kind": [scan.kind],
-        "valve": [scan.valve],
-        "pressure": [scan.pressure_pa],
-        "sample_depth": [scan.sample_depth_m],
-        "flag": [scan.flag],
-    }
-
-
-def _gap_values(gaps: Sequence[Gap]) -> dict[str, Any]:
-    return {
-        "start": [gap.start for gap in gaps],
-        "end": [gap.end for gap in gaps],
-        "reason": [gap.reason for gap in gaps],
-        "stream": [gap.stream for gap in gaps],
-        "sample_depth": [gap.sample_depth_m for gap in gaps],
-    }

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightwell.errors import ConflictError, InputError, NightwellError
-from nightwell.wells.acquire.archive import Gap, ScanRow
+from nightwell.wells.acquire.archive_layout import Gap, ScanRow
 from nightwell.wells.acquire.clock import Clock, Moment, Watch, moment_of, seconds_of
 from nightwell.wells.acquire.feed import RigFeed, RigState
 from nightwell.wells.acquire.plan import (

@@ -78,7 +78,7 @@ def child(place: str, seed: int) -> None:
     elif kind == 1:
         die_at(StandingSpectrometer, "measure", call, after=True)
     elif kind == 2:
-        die_at(archive_module, "_append", call)
+        die_at(archive_module, "append_rows", call)
     else:
         die_at(archive_module, "_commit", call, after=kind == 4)
     run_engine(place, 10_000)

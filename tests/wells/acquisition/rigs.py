@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from nightwell.wells.acquire.archive import Gap, ScanRow
+from nightwell.wells.acquire.archive_layout import Gap, ScanRow
 from nightwell.wells.acquire.clock import SimulatedClock
 from nightwell.wells.acquire.feed import RigState
 from nightwell.wells.acquire.plan import Progress

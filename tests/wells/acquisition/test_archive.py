@@ -18,7 +18,8 @@ from wells.acquisition.rigs import START
 
 from nightwell.errors import BusyError, ConflictError, FormatError, NotFoundError
 from nightwell.wells.acquire import archive as archive_module
-from nightwell.wells.acquire.archive import Gap, ScanArchive, ScanRow
+from nightwell.wells.acquire.archive import ScanArchive
+from nightwell.wells.acquire.archive_layout import Gap, ScanRow, append_rows
 from nightwell.wells.acquire.plan import Progress
 from nightwell.wells.contract import GAP_REASONS, Origin, validate_scans
 from nightwell.wells.instrument import Instrument
@@ -94,14 +95,14 @@ def test_a_reader_sees_whole_commits_only(tmp_path: Path, monkeypatch: pytest.Mo
     archive = ScanArchive(tmp_path, "well")
     fill(archive, 2)
     seen: list[int] = []
-    inner = archive_module._append
+    inner = append_rows
 
     def looking(root: zarr.Group, name: str, values: dict[str, object]) -> None:
         inner(root, name, values)
         tree = ScanArchive(tmp_path, "well").open()
         seen.append(tree["scans"].sizes["scan"])
 
-    monkeypatch.setattr(archive_module, "_append", looking)
+    monkeypatch.setattr(archive_module, "append_rows", looking)
     with archive.writing(lambda progress: ORIGIN, (15, 28, 40), "", None) as writer:
         gap = Gap(START, START, 0)
         writer.append(scan(2), None, (gap,), Progress(scans=3))
@@ -146,7 +147,7 @@ def test_two_writers_past_the_lock_cannot_both_commit(tmp_path: Path, monkeypatc
     """As on an object store, where there is no lock: the second commit is refused whole."""
     archive = ScanArchive(tmp_path, "well")
     fill(archive, 1)
-    inner = archive_module._append
+    inner = append_rows
     intruded: list[int] = []
 
     def intruding(root: zarr.Group, name: str, values: dict[str, object]) -> None:
@@ -158,7 +159,7 @@ def test_two_writers_past_the_lock_cannot_both_commit(tmp_path: Path, monkeypatc
 
     writing = archive.writing(lambda progress: ORIGIN, (15, 28, 40), "", None)
     monkeypatch.setattr("fcntl.flock", lambda *arguments: None)
-    monkeypatch.setattr(archive_module, "_append", intruding)
+    monkeypatch.setattr(archive_module, "append_rows", intruding)
     with writing as writer, pytest.raises(ConflictError, match="another engine"):
         writer.append(scan(7), None, (), Progress(scans=2))
     assert archive.open()["scans"].to_dataset()["intensity"].to_numpy()[:, 0].tolist() == [0, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,12 @@ def test_the_schedule_that_ships_can_keep_its_rules() -> None:
     assert len(schedule.element) == 8
     assert schedule.mz == tuple(range(1, 121))
     assert list(violations(schedule)) == []
+
+
+def test_the_schedule_of_the_documentation_can_keep_its_rules() -> None:
+    page = (EXAMPLE.parents[3] / "docs" / "acquisition.md").read_text()
+    (text,) = re.findall(r"(?ms)^```toml\n(.*?)^```", page)
+    assert [one.kind for one in parse_schedule(text, source="page").element] == ["sample", "blank", "standard"]
 
 
 def test_times_are_reckoned_as_by_hand() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from wells.acquisition.rigs import EXAMPLE, MEMORY, SMALL, START, small_well
+from wells.acquisition.rigs import EXAMPLE, MEMORY, START, small_well
 
 from nightwell.wells.acquire.archive import ScanArchive
 from nightwell.wells.acquire.clock import SimulatedClock
@@ -107,7 +107,6 @@ def test_what_was_let_in_before_stays_behind_and_goes_as_the_model_says() -> Non
         methane(standard, 500.0)
         share = 0.9 * np.exp(-wait_s / 3.0) + 0.1 * np.exp(-wait_s / 8.0)
         assert methane(blank, wait_s) == pytest.approx(clean + share * (full - clean), rel=0.02)
-    assert SMALL  # the schedules of the other tests
 
 
 def test_a_detector_saturates_and_the_noise_of_a_moment_is_that_moments() -> None:

@@ -1,7 +1,7 @@
 """Stanford Research Systems RGA100, 200 and 300, through the maker's package ``srsinst.rga`` (extra ``srs-rga``).
 
 The head speaks RS-232 at 28,800 baud; currents come as four bytes, little-endian, two's complement, in 1e-16 A
-([SrsRgaManual], chapter "Programming the RGA Head"). A whole m/z range is one histogram scan (``HS1``), a list of single
+([SrsRgaManual], chapter "Programming the RGA Head"). A range of m/z is a histogram scan (``HS1``), a list of single
 masses is read mass by mass (``MR``). Both are repeated until the dwell time has passed, and averaged.
 """
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nightwell import __version__
-from nightwell.cli import arrays, backups, runs, validate, versions, wells
+from nightwell.cli import acquire, arrays, backups, runs, validate, versions, wells
 from nightwell.cli.common import AsJson, choose_settings, command, print_json, print_rows
 from nightwell.settings import describe_settings
 
@@ -22,6 +22,9 @@ app.add_typer(arrays.array, name="array")
 app.add_typer(arrays.volume, name="volume")
 app.add_typer(arrays.pair, name="pair")
 app.add_typer(wells.well, name="well")
+wells.well.command("acquire")(acquire.acquire)
+wells.well.command("acquired")(acquire.acquired)
+wells.well.add_typer(acquire.schedule, name="schedule")
 app.add_typer(validate.validate, name="validate")
 app.command("backup")(backups.backup)
 app.command("restore")(backups.restore)

@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -205,7 +206,7 @@ def keeps_the_order_of_time(rig: InstrumentUnderTest) -> None:
     times = [rig.scan(driver).time for _ in range(4)]
     known = [time for time in times if time is not None]
     _require(not driver.facts.leads or len(known) == len(times), "a scan of a recording has no time")
-    _require(all(a <= b for a, b in zip(known, known[1:], strict=False)), f"times decrease: {known}")
+    _require(all(a <= b for a, b in pairwise(known)), f"times decrease: {known}")
 
 
 def goes_on_where_it_was_left(rig: InstrumentUnderTest) -> None:

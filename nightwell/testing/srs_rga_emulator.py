@@ -1,8 +1,8 @@
 """An EMULATOR of a Stanford Research Systems RGA head on a pseudo-terminal: no instrument, and no measurement.
 
-It speaks the documented command set as far as a driver uses it: commands end with CR, text answers with LF CR, currents
-are four bytes, little-endian, two's complement, in 1e-16 A; commands that change the hardware answer with the status byte
-as text. Faults can be switched on while it runs.
+It speaks the documented command set as far as a driver uses it: commands end with CR, text answers with LF CR, and
+currents are four bytes, little-endian, two's complement, in 1e-16 A; commands that change the hardware answer with the
+status byte as text. Faults can be switched on while it runs.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class SrsRgaEmulator:
             return self._setting(name, argument)
         if name in _REGISTERS and argument == "?":
             return _text(str(self.faults.registers.get(name, 0)))
-        handler = {
+        handlers: dict[str, Callable[[], bytes]] = {
             "ID": lambda: _text(f"SRSRGA{self._model}VER0.24SN12345"),
             "ER": lambda: _text(str(self._status())),
             "IN": lambda: self._initialise(argument),
@@ -155,7 +155,8 @@ class SrsRgaEmulator:
             "ML": lambda: b"",
             "CL": lambda: _text(str(self._status())),
             "CA": lambda: _text(str(self._status())),
-        }.get(name)
+        }
+        handler = handlers.get(name)
         return self._bad(0) if handler is None else handler()
 
     def _setting(self, name: str, argument: str) -> bytes:

@@ -18,10 +18,14 @@ OWN = {"flows", "pools", "tasks", "nightwell"}
 PRODUCT = ("flows/", "pools/", "tasks/", "nightwell/")
 
 # Extras: who may import what only an extra brings.
-EXTRAS = {"nightwell/local/": "demo", "nightwell/testing/": "testing"}
+EXTRAS = {
+    "nightwell/local/": "demo",
+    "nightwell/testing/": "testing",
+    "nightwell/wells/acquire/srs_rga.py": "srs-rga",
+}
 
 # Parts of one product that are distributed apart and always come together.
-COMPANIONS = {"boto3": "botocore", "pydantic": "pydantic-core"}
+COMPANIONS = {"boto3": "botocore", "pydantic": "pydantic-core", "srsinst-rga": "srsgui"}
 
 
 def normal(name: str) -> str:

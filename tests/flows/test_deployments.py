@@ -20,6 +20,7 @@ ENTRY_POINTS = {
     "recover-runs/destination-site": "flows.recover.recover_runs",
     "reanalyse-well/nightly": "flows.reanalyse.reanalyse_well",
     "reanalyse-wells/all-wells": "flows.reanalyse_wells.reanalyse_wells",
+    "acquire-well/source-site": "flows.acquire.acquire_well",
 }
 
 

@@ -1,16 +1,15 @@
 """Raw scans while they arrive: one Icechunk repository per well, one commit for each scan.
 
-A commit holds the scan, the drilling rows and gaps before it, and the engine's progress: all or nothing. So a reader sees
-whole commits only, and a killed engine finds its progress in step with its scans. Stock Icechunk, zarr and xarray open
-it; ``open`` gives raw scans as in docs/cube-contract.md.
+A commit holds the scan, the drilling rows and gaps before it, and the engine's progress: all or nothing. So a reader
+sees whole commits only, and a killed engine finds its progress in step with its scans. Stock Icechunk, zarr and
+xarray open it; ``open`` gives raw scans as in docs/cube-contract.md.
 """
 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -23,44 +22,26 @@ import xarray as xr
 import zarr
 
 from nightwell.errors import BusyError, ConflictError, FormatError, NotFoundError, UnreachableError
+from nightwell.wells.acquire.archive_layout import (
+    Gap,
+    ScanRow,
+    append_rows,
+    array_of,
+    gap_values,
+    make_group,
+    scan_values,
+)
 from nightwell.wells.acquire.plan import Progress
 from nightwell.wells.archive import Place, open_repository
 from nightwell.wells.contract import DRILLING, GAPS, SCANS, Origin, validate_scans
 from nightwell.wells.rig import DrillingSeries
-from nightwell.wells.variables import TIME_DTYPE, Variable
+from nightwell.wells.variables import TIME_DTYPE
 
 #: Format of the progress in the root group; a higher one is refused.
 ACQUISITION_FORMAT = 1
 
 _BRANCH = "main"
-# A commit rewrites the last chunk of each array, so chunks are shorter than those of scans written at once.
-_ROWS_PER_CHUNK = {1: 256, 2: 16}
 _PROGRESS, _FORMAT, _SCHEDULE = "acquisition_progress", "acquisition_format", "acquisition_schedule"
-
-
-@dataclass(frozen=True, slots=True)
-class ScanRow:
-    """One scan as it is stored; ``intensity_a`` on the archive's whole m/z axis."""
-
-    time: np.datetime64
-    stream: int
-    kind: int
-    valve: int
-    pressure_pa: float
-    sample_depth_m: float
-    flag: int
-    intensity_a: np.ndarray[Any, np.dtype[np.float32]]
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A time without scans, or a sample that was missed; the fields are the contract's ``GAPS``."""
-
-    start: np.datetime64
-    end: np.datetime64
-    reason: int
-    stream: int = -1
-    sample_depth_m: float = float("nan")
 
 
 class ScanArchive:
@@ -84,7 +65,7 @@ class ScanArchive:
         if isinstance(self._place, str | PathLike) and not (Path(self._place) / self._key / "refs").is_dir():
             return False
         try:
-            return any(_PROGRESS in self._root(self._repository()).attrs for _ in (0,))
+            return _PROGRESS in self._root(self._repository()).attrs
         except (icechunk.IcechunkError, FileNotFoundError):
             return False
 
@@ -134,14 +115,19 @@ class ScanArchive:
 
     @contextmanager
     def writing(
-        self, origin: Origin, mz: Sequence[int], schedule: str, gas_line_delay_s: float | None
+        self,
+        connect: Callable[[Progress | None], Origin],
+        mz: Sequence[int],
+        schedule: str,
+        gas_line_delay_s: float | None,
     ) -> Iterator[Writer]:
         """Hold the well for one engine, and give what appends to it.
 
         Parameters
         ----------
-        origin
-            Of the instrument that is connected; what the archive says must agree with it.
+        connect
+            Called when the well is held: connects the instrument, given the progress so far (None: nothing was
+            acquired yet), and says whose scans will come. What the archive says must agree with it.
         mz
             m/z axis; that of an archive that exists must hold all of it.
         schedule
@@ -159,6 +145,7 @@ class ScanArchive:
             The place cannot be opened or written.
         """
         with self._alone():
+            origin = connect(self.progress() if self.exists() else None)
             try:
                 repository = open_repository(self._place, self._key, create=True)
                 if _PROGRESS not in self._root(repository).attrs:
@@ -166,28 +153,27 @@ class ScanArchive:
             except icechunk.IcechunkError as error:
                 raise self._unreachable(error) from error
             root = self._root(repository)
-            axis = tuple(int(value) for value in np.asarray(root["scans/mz"][:]))  # type: ignore[index]  # an array
+            axis = tuple(int(value) for value in np.asarray(array_of(root, "scans/mz")[:]))
             self._check(root, origin, axis, mz)
             yield Writer(self, repository, axis, _progress(root), schedule)
 
     def _create(self, repository: Any, origin: Origin, mz: Sequence[int], gas_line_delay_s: float | None) -> None:
         session = repository.writable_session(_BRANCH)
         root = zarr.open_group(session.store, mode="a", zarr_format=3)
-        root.attrs.update(
-            {**origin.as_attributes("scans"), _FORMAT: ACQUISITION_FORMAT, _PROGRESS: "{}", _SCHEDULE: ""}
-        )
+        attributes: dict[str, Any] = origin.as_attributes("scans")
+        root.attrs.update({**attributes, _FORMAT: ACQUISITION_FORMAT, _PROGRESS: "{}", _SCHEDULE: ""})
         axis = np.asarray(mz, dtype=np.float64)
-        _make(root, "scans", SCANS, {"mz": axis})
-        _make(root, "gaps", GAPS, {})
+        make_group(root, "scans", SCANS, {"mz": axis})
+        make_group(root, "gaps", GAPS, {})
         if gas_line_delay_s is not None:
-            _make(root, "drilling", DRILLING, {}).attrs["gas_line_delay_s"] = float(gas_line_delay_s)
+            make_group(root, "drilling", DRILLING, {}).attrs["gas_line_delay_s"] = float(gas_line_delay_s)
         _commit(session, self.well, "an empty acquisition")
 
     def _check(self, root: zarr.Group, origin: Origin, axis: tuple[int, ...], mz: Sequence[int]) -> None:
         if absent := sorted(set(mz) - set(axis)):
             raise ConflictError(
                 f"acquired scans of well '{self.well}'",
-                expected=f"a schedule within the m/z that the archive has ({axis[0]} to {axis[-1]}, {len(axis)} of them)",
+                expected=f"a schedule within the {len(axis)} m/z that the archive has ({axis[0]} to {axis[-1]})",
                 found=f"m/z {', '.join(map(str, absent))}, which it has not",
                 cause="the schedule was changed after the acquisition began",
                 next_step="measure the m/z of the archive, or acquire under another well name",
@@ -252,7 +238,7 @@ class ScanArchive:
             expected="an Icechunk repository that can be opened and written",
             found=str(error).strip().splitlines()[0],
             cause="the server or the directory is away, full, or the credentials are wrong",
-            next_step="check the place named in the settings, and start again: acquisition goes on from the last commit",
+            next_step="check the place, then start again: acquisition goes on from the last commit",
         )
 
 
@@ -305,11 +291,11 @@ class Writer:
             session = self._repository.writable_session(_BRANCH)
             root = zarr.open_group(session.store, mode="r+", zarr_format=3)
             if scan is not None:
-                _append(root, "scans", _scan_values(scan))
+                append_rows(root, "scans", scan_values(scan))
             if drilling is not None and "drilling" in root:
-                _append(root, "drilling", drilling.values())
+                append_rows(root, "drilling", drilling.values())
             if gaps:
-                _append(root, "gaps", _gap_values(gaps))
+                append_rows(root, "gaps", gap_values(gaps))
             root.attrs.update({_PROGRESS: progress.model_dump_json(), _SCHEDULE: self._schedule})
             version = _commit(session, self._archive.well, f"{progress.scans} scans")
         except icechunk.ConflictError as error:
@@ -329,9 +315,11 @@ class Writer:
 
     def _last_time(self, group: str) -> np.datetime64 | None:
         root = self._archive._root(self._repository)  # noqa: SLF001 - one module
-        if group not in root or root[f"{group}/time"].shape[0] == 0:  # type: ignore[union-attr]  # an array
+        if group not in root:
             return None
-        return np.datetime64(int(root[f"{group}/time"][-1]), "ns")  # type: ignore[index, arg-type]  # an array
+        values = np.asarray(array_of(root, f"{group}/time")[:]).astype("int64").astype(TIME_DTYPE)
+        last: np.datetime64 | None = values[-1] if values.size else None
+        return last
 
 
 def _commit(session: Any, well: str, message: str) -> str:
@@ -349,63 +337,3 @@ def _progress(root: zarr.Group) -> Progress:
             next_step="go on with that release; reading the scans needs no newer one",
         )
     return Progress.model_validate_json(str(root.attrs[_PROGRESS]))
-
-
-def _make(root: zarr.Group, name: str, variables: tuple[Variable, ...], fixed: Mapping[str, np.ndarray]) -> zarr.Group:  # type: ignore[type-arg]  # axes
-    group = root.create_group(name)
-    for variable in variables:
-        attributes = variable.attributes()
-        dtype = variable.dtype
-        if dtype == TIME_DTYPE:
-            dtype = "int64"
-            attributes |= {"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian"}
-        if len(variable.dims) > 1:
-            attributes["coordinates"] = " ".join(one.name for one in variables if one.dims == variable.dims[:1])
-        values = fixed.get(variable.name)
-        shape = tuple(len(fixed[dim]) if dim in fixed else 0 for dim in variable.dims)
-        rows = _ROWS_PER_CHUNK[len(shape)]
-        array = group.create_array(
-            variable.name,
-            shape=shape,
-            chunks=tuple(len(fixed[dim]) if dim in fixed else rows for dim in variable.dims),
-            dtype=dtype,
-            fill_value=np.nan if dtype.startswith("float") else 0,
-            dimension_names=variable.dims,
-            attributes=attributes,
-        )
-        if values is not None:
-            array[:] = values
-    return group
-
-
-def _append(root: zarr.Group, name: str, values: Mapping[str, Any]) -> None:
-    for variable, array in values.items():
-        given = np.asarray(array)
-        if given.dtype.kind == "M":
-            given = given.astype(TIME_DTYPE).astype(np.int64)
-        target = root[f"{name}/{variable}"]
-        assert isinstance(target, zarr.Array)
-        target.append(given.astype(target.dtype, copy=False))
-
-
-def _scan_values(scan: ScanRow) -> dict[str, Any]:
-    return {
-        "intensity": scan.intensity_a[None, :],
-        "time": [scan.time],
-        "stream": [scan.stream],
-        "kind": [scan.kind],
-        "valve": [scan.valve],
-        "pressure": [scan.pressure_pa],
-        "sample_depth": [scan.sample_depth_m],
-        "flag": [scan.flag],
-    }
-
-
-def _gap_values(gaps: Sequence[Gap]) -> dict[str, Any]:
-    return {
-        "start": [gap.start for gap in gaps],
-        "end": [gap.end for gap in gaps],
-        "reason": [gap.reason for gap in gaps],
-        "stream": [gap.stream for gap in gaps],
-        "sample_depth": [gap.sample_depth_m for gap in gaps],
-    }

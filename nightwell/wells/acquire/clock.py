@@ -29,7 +29,8 @@ class SystemClock:
 
     def now(self) -> np.datetime64:
         """Return the time of day."""
-        return np.datetime64(time.time_ns(), "ns")
+        now: np.datetime64 = np.datetime64(time.time_ns(), "ns")
+        return now
 
     def monotonic_s(self) -> float:
         """Return the monotonic clock."""
@@ -44,7 +45,7 @@ class SimulatedClock:
     """A clock that stands still until something waits: for simulations faster than time, replays and tests."""
 
     def __init__(self, start: np.datetime64) -> None:
-        self._now = start.astype("datetime64[ns]")
+        self._now: np.datetime64 = start.astype("datetime64[ns]")
         self._monotonic_s = 0.0
 
     def now(self) -> np.datetime64:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightwell.errors import ConflictError, InputError, NightwellError
-from nightwell.wells.acquire.archive import Gap, ScanRow
+from nightwell.wells.acquire.archive_layout import Gap, ScanRow
 from nightwell.wells.acquire.clock import Clock, Moment, Watch, moment_of, seconds_of
 from nightwell.wells.acquire.feed import RigFeed, RigState
 from nightwell.wells.acquire.plan import (
@@ -188,10 +188,9 @@ class Engine:
 
     def _begin(self) -> None:
         progress = self._writer.progress
-        if progress.end_s is not None:
+        if progress.end_s is not None and not self._instrument.facts.leads:  # a recording waits for its reader
             self._interrupted = "stopped"
-            if not self._instrument.facts.leads:
-                self._refuse_an_early_clock(progress.end_s)
+            self._refuse_an_early_clock(progress.end_s)
         self._watch = Watch(self._clock, tolerance_s=self._settings.clock_tolerance_s)
         if progress.scans == 0 and not self._instrument.facts.leads:
             progress = progress.model_copy(update={"began_s": seconds_of(self._watch.look().time)})
@@ -262,10 +261,8 @@ class Engine:
         start_s, last_s = seconds_of(reading.time), self._progress.end_s
         if last_s is not None and start_s < last_s:
             self._refuse_an_earlier_scan(reading.time, last_s)
-        if last_s is not None and start_s - last_s > self._settings.source_gap_s and self._interrupted is None:
+        if last_s is not None and start_s - last_s > self._settings.source_gap_s:
             self._gaps.append(Gap(moment_of(last_s), reading.time, REASON["source"]))
-        elif self._interrupted == "stopped":
-            self._interrupted = None  # a recording waits for its reader: nothing was lost meanwhile
         late = FLAG["late"] if self._is_late(fitting[0], start_s, first=True) else 0
         progress = begun(self._progress, choice, start_s)
         self._append(choice, reading, reading.time, reading.time, progress, late)

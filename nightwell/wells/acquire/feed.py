@@ -18,6 +18,8 @@ from nightwell.wells.lag import register_times
 from nightwell.wells.rig import DrillingSeries, Rig, series_of_record
 
 _ROWS_NEEDED = 2
+_STEP_S = 10
+_STEPS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,10 @@ class RigFeed(Protocol):
         """Time the gas needs from the trap to the instrument [s]."""
 
     def state(self, now: np.datetime64) -> RigState:
-        """Return the rig's state. Idempotent, does not block for long; a feed that is silent tells nothing, no error."""
+        """Return the rig's state. Idempotent, does not block for long; a silent feed tells nothing, and is no error."""
 
     def rows(self, after: np.datetime64 | None, until: np.datetime64) -> DrillingSeries | None:
-        """Return the rows later than ``after`` and not later than ``until``; None when there are none. Idempotent."""
+        """Return the rows after ``after``, up to ``until``; None when there are none. Idempotent."""
 
 
 class SeriesFeed:
@@ -68,7 +70,8 @@ class SeriesFeed:
         self._delay_s = gas_line_delay_s
         self._stale = np.timedelta64(round(stale_s * 1e9), "ns")
         dataset = make_dataset(DRILLING, series.values(), {"gas_line_delay_s": gas_line_delay_s})
-        self._returns = _returns(series, dataset, gas_line_delay_s)
+        self._moments = _moments(series.time)
+        self._returns = _returns(self._moments, dataset, gas_line_delay_s)
         self._since_s = _drilling_since(series)
 
     @property
@@ -81,7 +84,8 @@ class SeriesFeed:
         row = int(np.searchsorted(self._series.time, now, side="right")) - 1
         if row < 0 or now - self._series.time[row] > self._stale:
             return RigState()
-        since_s, returns_m = float(self._since_s[row]), float(self._returns[row])
+        at = int(np.searchsorted(self._moments, now, side="right")) - 1
+        since_s, returns_m = float(self._since_s[row]), float(self._returns[at])
         return RigState(None if np.isnan(since_s) else since_s, None if np.isnan(returns_m) else returns_m)
 
     def rows(self, after: np.datetime64 | None, until: np.datetime64) -> DrillingSeries | None:
@@ -142,13 +146,22 @@ class RecordFeed:
         return self._feed
 
 
-def _returns(series: DrillingSeries, dataset: object, delay_s: float) -> NDArray[np.float64]:
-    """Depth of the mud at the surface in each row: what the instrument sees a line delay later."""
-    arriving = series.time + np.timedelta64(round(delay_s * 1e9), "ns")
+def _moments(rows: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """Return the times of the rows, and more where they are far apart: mud arrives between rows too."""
+    seconds = rows.astype("datetime64[ns]").astype(np.int64) // 1_000_000_000
+    step_s = max(_STEP_S, int(seconds[-1] - seconds[0]) // _STEPS)
+    between = (np.arange(seconds[0] + step_s, seconds[-1], step_s) * 1_000_000_000).astype("datetime64[ns]")
+    found: NDArray[np.datetime64] = np.union1d(rows.astype("datetime64[ns]"), between)
+    return found
+
+
+def _returns(moments: NDArray[np.datetime64], dataset: object, delay_s: float) -> NDArray[np.float64]:
+    """Depth of the mud at the surface at each moment: what the instrument sees a line delay later."""
+    arriving = moments + np.timedelta64(round(delay_s * 1e9), "ns")
     try:
         return register_times(arriving, dataset, annulus_of_drilling(dataset)).depth_m  # type: ignore[arg-type]  # a dataset
     except InputError:  # mud that has not moved yet arrives from nowhere
-        return np.full(series.time.size, np.nan)
+        return np.full(moments.size, np.nan)
 
 
 def _drilling_since(series: DrillingSeries) -> NDArray[np.float64]:

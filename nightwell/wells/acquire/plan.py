@@ -1,8 +1,9 @@
 """What to measure next: a pure function of the schedule, of what was done, of the time and of the rig.
 
-The instrument rests on the idle element and runs errands from there. An errand is begun only when all of it, with the
-blanks around it and the way back, fits into what is left of the trap gas's age; :mod:`nightwell.wells.acquire.rules` made
-sure that it fits when the gas has just been measured. So the rules hold by construction, not by luck.
+The instrument rests on the idle element and runs errands from there. An errand is begun only when all of it, with
+the blanks around it and the way back, fits into what is left of the age of the trap gas; the checks of the schedule
+(:mod:`nightwell.wells.acquire.rules`) made sure that it fits when the gas has just been measured. So the rules hold by
+construction, not by luck.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def with_due(schedule: Schedule, progress: Progress, now_s: float, rig: RigState
             new = [Due(element=element.name, since_s=now_s, depth_m=depth) for depth in depths]
             due += new[-1:]  # of several passed at once only the last still comes up with the mud
             missed += new[:-1]
-    waiting = []
+    waiting: list[Due] = []
     for one in due:
         asked = schedule.named(one.element)
         if asked is None:

@@ -1,7 +1,7 @@
 """How long to purge: what the sample before leaves behind in the line decays as a sum of exponentials.
 
-After ``t`` seconds of purging the share ``mu(t) = sum_k a_k exp(-t / tau_k)`` of the previous signal is still there. The
-shortest purge keeps that remainder below a tolerated share of the new signal::
+After ``t`` seconds of purging the share ``mu(t) = sum_k a_k exp(-t / tau_k)`` of the previous signal is still there.
+The shortest purge keeps that remainder below a tolerated share of the new signal::
 
     mu(t) C_prev <= tol C_now
 

@@ -110,8 +110,8 @@ def _names(schedule: Schedule) -> Iterator[Violation]:
             yield Violation(
                 "valve ports",
                 "one stream and kind behind a valve port",
-                f"port {one.valve_port} gives {other.stream} {other.kind} in '{other.name}' and {one.stream} {one.kind} "
-                f"in '{one.name}'",
+                f"port {one.valve_port} gives {other.stream} {other.kind} in '{other.name}', and {one.stream} "
+                f"{one.kind} in '{one.name}'",
                 "correct the valve port of one of the two",
             )
 

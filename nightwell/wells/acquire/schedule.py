@@ -302,7 +302,8 @@ def read_schedule(path: Path | str) -> Schedule:
 
 
 def _invalid(source: str, document: dict[str, object], error: ValidationError) -> InputError:
-    first = error.errors()[0]
+    # A misspelt field is also a missing one: the misspelling says more.
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     elements = document.get("element")
     words: list[str] = []
     for part in first["loc"]:

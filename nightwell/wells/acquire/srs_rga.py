@@ -1,8 +1,8 @@
 """Stanford Research Systems RGA100, 200 and 300, through the maker's package ``srsinst.rga`` (extra ``srs-rga``).
 
-The head speaks RS-232 at 28,800 baud; currents come as four bytes, little-endian, two's complement, in 1e-16 A (its
-manual, chapter "Programming the RGA Head"). A whole m/z range is one histogram scan (``HS1``), a list of single masses is
-read mass by mass (``MR``). Both are repeated until the dwell time has passed, and averaged.
+The head speaks RS-232 at 28,800 baud; currents come as four bytes, little-endian, two's complement, in 1e-16 A
+([SrsRgaManual], chapter "Programming the RGA Head"). A range of m/z is a histogram scan (``HS1``), a list of single
+masses is read mass by mass (``MR``). Both are repeated until the dwell time has passed, and averaged.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -95,7 +96,7 @@ class SrsRgaSpectrometer:
             rga.scan.scan_read = None  # nothing may be read but by the reader below
             model, serial, _ = self._asked(rga.check_id, rga)
             if model is None:
-                raise self._silent("no answer to ID?")
+                raise self._silent("no answer to ID?")  # noqa: TRY301 - the line is closed below
             self._model, self._serial, self._last_mz = str(model), str(serial), int(rga.get_max_mass())
             rga.scan.scan_read = lambda: _whole_long(rga)
             self._set_up(rga)
@@ -234,7 +235,7 @@ class _ShortError(Exception):
 
 def _package() -> Any:
     try:
-        from srsinst.rga import RGA100  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+        from srsinst.rga.instruments.rga100.rga import RGA100  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise InputError(
             "driver srs-rga",
@@ -247,7 +248,7 @@ def _package() -> Any:
 
 
 def _exceptions() -> Any:
-    import srsgui.inst.exceptions as exceptions  # type: ignore[import-untyped]  # noqa: PLC0415, PLR0402 - of the extra
+    import srsgui.inst.exceptions as exceptions  # noqa: PLC0415, PLR0402 - of the extra
 
     return exceptions
 
@@ -271,11 +272,6 @@ def _pressure_pa(rga: Any) -> float:
 
 
 def _let_go(rga: Any) -> None:
-    try:
-        rga.comm.send("MR0")
-    except Exception:  # noqa: BLE001, S110 - a line that is gone has nothing to let go of
-        pass
-    try:
-        rga.disconnect()
-    except Exception:  # noqa: BLE001, S110 - as above
-        pass
+    for call in (lambda: rga.comm.send("MR0"), rga.disconnect):
+        with suppress(Exception):  # a line that is gone has nothing to let go of
+            call()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from nightwell.wells.acquire.archive import Gap, ScanRow
+from nightwell.wells.acquire.archive_layout import Gap, ScanRow
 from nightwell.wells.acquire.clock import SimulatedClock
 from nightwell.wells.acquire.feed import RigState
 from nightwell.wells.acquire.plan import Progress
@@ -89,8 +89,8 @@ maximum_age_s = 1200
 @cache
 def small_well() -> tuple[Composition, DrillingSeries, Rig]:
     """Return ten metres with a zone in them, drilled within the hour."""
-    rig = Rig(start=START, flow_m3_s=0.12, rop_m_h=25.0)
-    composition = published_composition(top_m=1500.0, bottom_m=1510.0, zones=(Zone(1503.0, 1506.0, "ekofisk"),))
+    rig = Rig(start=START, flow_m3_s=0.12, rop_m_h=14.0)
+    composition = published_composition(top_m=1500.0, bottom_m=1510.0, zones=(Zone(1505.0, 1507.8, "ekofisk"),))
     return composition, drill(composition.depth_m, None, rig), rig
 
 

@@ -199,8 +199,12 @@ def sweep(room: Space, passive: Bools, moving: Ints, count: int) -> bool:
             place = i if i < size else width
             a0, a1, a2, a3 = p0[place] * d0, p1[place] * d1, p2[place] * d2, p3[place] * d3
             into = table[i]
-            for j in range(stop):
-                into[j] -= a0 * p0[j] + a1 * p1[j] + a2 * p2[j] + a3 * p3[j]
+            if count - at > 2:  # noqa: PLR2004 - half a panel
+                for j in range(stop):
+                    into[j] -= a0 * p0[j] + a1 * p1[j] + a2 * p2[j] + a3 * p3[j]
+            else:
+                for j in range(stop):
+                    into[j] -= a0 * p0[j] + a1 * p1[j]
         for q in range(min(_PANEL, count - at)):
             k = moving[at + q]
             table[k, k] += 2.0 if passive[k] else -2.0

@@ -225,7 +225,7 @@ def _settle(a: Matrix, y: Floats, w: Floats, value: Floats, passive: Bools, work
 def _weigh(
     spectra: Floats, variance: Floats, shot: Floats, row: int, y: Floats, w: Floats, own: Floats
 ) -> tuple[int, bool]:
-    """Write signal, weights and shot factors of one spectrum; return how many m/z count, and whether ``w`` is unchanged."""
+    """Write signal, weights and shot of a spectrum; return how many m/z count, and whether ``w`` is unchanged."""
     count, is_same = 0, True
     for m in range(y.size):
         signal, spread = spectra[row, m], variance[row, m]

@@ -91,6 +91,7 @@ class Deconvolver:
     shot_a: float  # variance of a single scan per unit of current
     pattern_error: float
     units: str
+    transmission: Floats  # (mz,): sensitivity of nitrogen times transmission, A per ppm, or relative
     monte_carlo: MonteCarlo | None = None
 
     def solve(self, block: xr.Dataset, *, with_covariance: bool = False) -> Solution:
@@ -151,6 +152,12 @@ class Deconvolver:
         first = solve(self.design, intensity, guess, signed=self.signed, with_errors=False)
         expected = np.maximum(measured + shot * (first.fit - intensity), _LEAST_VARIANCE_SHARE * measured)
         return intensity, expected + (self.pattern_error * first.fit) ** 2, shot
+
+    def columns(self, library: SpeciesLibrary) -> Floats:
+        """Return the columns that other species would have in the design matrix: float64 (mz, species)."""
+        pattern = library.pattern_matrix(self.mz) * library.sensitivities
+        columns: Floats = pattern * self.transmission[:, None]
+        return columns
 
     def flags(self, block: xr.Dataset, found: Solution) -> NDArray[np.uint8]:
         """Return the :class:`SpeciesFlag` of every depth and species, uint8 (depth, species)."""
@@ -250,6 +257,7 @@ def make_deconvolver(
         shot_a=(instrument.excess_noise or 1.0) * charge / dwell if charge and dwell else 0.0,
         pattern_error=settings.pattern_error,
         units="ppm" if sensitivity else "relative",
+        transmission=(28.0 / mz) ** exponent * (sensitivity or 1.0),
         monte_carlo=settings.monte_carlo,
     )
 

@@ -137,8 +137,8 @@ def run(depths: int, loop_depths: int, turns: int) -> str:
     )
     passive = float(np.mean((ours.value > 0).sum(axis=1)))
     return (
-        f"{MZ} m/z x {SPECIES} species, condition number {library.condition_number(axis):.0f}, {passive:.1f} species off"
-        f" the bound in the mean; {depths} depths ({loop_depths} for scipy), best of {turns} turns, processor seconds"
+        f"{MZ} m/z x {SPECIES} species, condition number {library.condition_number(axis):.0f}, {passive:.1f} species"
+        f" off the bound in the mean; {depths} depths ({loop_depths} for scipy), best of {turns} turns, processor seconds"
         f" unless it says wall.\nAmounts differ from scipy's by at most {apart:.1e} of the largest; a sigma is at least"
         f" {wider:.3f} of the loop's.\n\n" + "\n".join(lines) + "\n"
     )

@@ -136,10 +136,11 @@ def run(depths: int, loop_depths: int, turns: int) -> str:
         f"| nightwell, Monte Carlo of {draws.draws} draws | {drawn_us:.0f} | {draws.draws * loop_us / drawn_us:.1f} |"
     )
     passive = float(np.mean((ours.value > 0).sum(axis=1)))
+    condition = library.condition_number(axis)
     return (
-        f"{MZ} m/z x {SPECIES} species, condition number {library.condition_number(axis):.0f}, {passive:.1f} species"
-        f" off the bound in the mean; {depths} depths ({loop_depths} for scipy), best of {turns} turns, processor seconds"
-        f" unless it says wall.\nAmounts differ from scipy's by at most {apart:.1e} of the largest; a sigma is at least"
+        f"{MZ} m/z x {SPECIES} species, condition number {condition:.0f}, {passive:.1f} species off the bound in the"
+        f" mean; {depths} depths ({loop_depths} for scipy), best of {turns} turns, processor seconds unless it says"
+        f" wall.\nAmounts differ from scipy's by at most {apart:.1e} of the largest; a sigma is at least"
         f" {wider:.3f} of the loop's.\n\n" + "\n".join(lines) + "\n"
     )
 

@@ -13,6 +13,7 @@ from dask.base import compute
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
+from nightwell.wells.contract import check_mz
 from nightwell.wells.instrument import Instrument
 from nightwell.wells.monte_carlo import MonteCarlo, scatter_of
 from nightwell.wells.nnls import Solution, solve
@@ -37,6 +38,7 @@ DECISION_SIGMAS = 1.645
 _MAIN_PEAK_SHARE = 0.2
 _NEGATIVE_SIGMAS = 4.0
 _LEAST_VARIANCE_SHARE = 0.1
+_UNEXPLAINED_SIGMAS = 5.0
 
 
 class SpeciesFlag(IntFlag):
@@ -47,6 +49,7 @@ class SpeciesFlag(IntFlag):
     SATURATED = 4  # a main peak was above full scale: the amount stands on minor peaks, if on any
     MISSING_INPUT = 8  # a main peak was not measured; without any peak the value is NaN
     NEGATIVE_INPUT = 16  # a main peak was far below zero: the blank was too high
+    UNEXPLAINED = 32  # a main peak is far from its fit: another species stands there, or the pattern is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,8 @@ class Deconvolver:
             negative = intensity < -_NEGATIVE_SIGMAS * noise
             at_bound = (found.value == 0.0) & ~self.signed
             detected = (found.value > found.limit) & (found.value > DECISION_SIGMAS * found.sigma)
+            spread = np.hypot(noise, self.pattern_error * np.maximum(intensity, found.fit))
+            unexplained = np.abs(intensity - found.fit) > _UNEXPLAINED_SIGMAS * spread
         undetected = ~detected & np.isfinite(found.value)
         negative &= ~self.main_peaks[:, self.signed].any(axis=1)
         gone = (absent @ self.main_peaks) | np.isnan(found.value)
@@ -178,6 +183,7 @@ class Deconvolver:
         flag[gone & saturated] |= SpeciesFlag.SATURATED.value
         flag[gone] |= SpeciesFlag.MISSING_INPUT.value
         flag[negative @ self.main_peaks] |= SpeciesFlag.NEGATIVE_INPUT.value
+        flag[unexplained @ self.main_peaks] |= SpeciesFlag.UNEXPLAINED.value
         return flag
 
     def dataset(self, block: xr.Dataset, found: Solution) -> xr.Dataset:
@@ -239,10 +245,12 @@ def make_deconvolver(
     Raises
     ------
     InputError
-        The m/z axis lacks the peaks of a species, or the library cannot be solved on it.
+        The m/z axis has half masses or is out of order, lacks the peaks of a species, or the library cannot be solved
+        on it.
     """
     settings = settings or Deconvolution()
     mz = stream["mz"].to_numpy().astype(np.float64)
+    check_mz(mz, where="the stream")
     exponent = instrument.transmission_exponent or 0.0
     design = library.design_matrix(mz, transmission_exponent=exponent, max_condition=settings.max_condition)
     sensitivity = instrument.nitrogen_sensitivity_a_per_ppm

@@ -182,7 +182,7 @@ def lack_of_fit(
         standardised=np.where(np.isfinite(standardised), standardised, np.nan),
         chi2=found.chi2,
         freedom=freedom,
-        probability=chi_square.sf(found.chi2, freedom),
+        probability=np.asarray(chi_square.sf(found.chi2, freedom), dtype=np.float64),
         peaks=(),
         missing=(),
     )

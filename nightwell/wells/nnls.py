@@ -113,27 +113,25 @@ def solve(
     shot = np.empty((0, y.shape[1])) if own_shot is None else np.ascontiguousarray(own_shot, dtype=np.float64)
     free = np.zeros(species, dtype=np.bool_) if signed is None else np.asarray(signed, dtype=np.bool_)
     wants_limit = with_errors and with_limit
-    outs = (
-        np.zeros((rows, species)),
-        np.zeros((rows, species), dtype=np.bool_),
-        np.zeros(rows, dtype=np.bool_),
-        np.full((rows, species), np.nan),
-        np.full((rows if wants_limit else 0, species), np.nan),
-        np.zeros((rows if with_covariance else 0, species, species)),
-        np.zeros(y.shape),
-        np.zeros(rows),
-        np.zeros(rows, dtype=np.int64),
-    )
-    value, passive, settled, sigma, limit, covariance, fit, chi2, freedom = outs
+    value, sigma = np.zeros((rows, species)), np.full((rows, species), np.nan)
+    limit = np.full((rows if wants_limit else 0, species), np.nan)
+    passive, settled = np.zeros((rows, species), dtype=np.bool_), np.zeros(rows, dtype=np.bool_)
+    covariance = np.zeros((rows if with_covariance else 0, species, species))
+    fit, chi2, freedom = np.zeros(y.shape), np.zeros(rows), np.zeros(rows, dtype=np.int64)
     matrix = matrix_of(design)
-    solve_rows(matrix, y, v, shot, free, own_relative, *outs, False, with_errors)  # noqa: FBT003 - compiled functions have no keywords
-    for row in np.flatnonzero(~settled):
-        one = slice(row, row + 1)
+
+    def run(at: slice, *, is_given: bool) -> None:
+        solve_rows(
+            matrix, y[at], v[at], shot[at], free, own_relative, value[at], passive[at], settled[at], sigma[at],
+            limit[at], covariance[at], fit[at], chi2[at], freedom[at], is_given, with_errors,
+        )  # fmt: skip
+
+    run(slice(None), is_given=False)
+    for row in np.flatnonzero(~settled).tolist():
         weight = np.divide(1.0, v[row], out=np.zeros_like(v[row]), where=np.isfinite(y[row] + v[row]) & (v[row] > 0))
         value[row] = _one_by_one(design, free, np.where(weight > 0, y[row], 0.0), weight)
         passive[row] = value[row] != 0
-        out = tuple(array[one] for array in outs)
-        solve_rows(matrix, y[one], v[one], shot[one], free, own_relative, *out, True, with_errors)  # noqa: FBT003 - as above
+        run(slice(row, row + 1), is_given=True)
     if not wants_limit:
         limit = np.full_like(value, np.nan)
     none = np.empty((0, species))

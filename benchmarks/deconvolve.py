@@ -19,9 +19,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")  # before NumPy: a core against a core
-
 import numpy as np
 import scipy
 import scipy.optimize
@@ -49,7 +46,7 @@ def library_of(count: int) -> SpeciesLibrary:
     axis = np.arange(1.0, MZ + 1.0)
     chosen = list(core.names)
     for name in others:
-        if len(chosen) < count and every.select([*chosen, name]).condition_number(axis) < 200.0:  # noqa: PLR2004 - the limit
+        if len(chosen) < count and every.select([*chosen, name]).condition_number(axis) < 200.0:
             chosen.append(name)
     return every.select(chosen[:count])
 
@@ -113,7 +110,6 @@ def run(depths: int, loop_depths: int, turns: int) -> str:
     if apart > AGREE:
         raise SystemExit(f"amounts differ from scipy's by {apart:.1e} of the largest; no figure is worth printing")
     wider = float(np.min((ours.sigma / np.where(sigma > 0, sigma, np.inf))[sigma > 0]))
-    one = SPECIES, "value, sigma"
     jobs: dict[str, Callable[[], object]] = {
         "scipy.optimize.nnls in a loop": lambda: with_scipy(design, *few),
         "nightwell, value and sigma": lambda: solve(design, spectra, variance, with_limit=False),
@@ -125,11 +121,12 @@ def run(depths: int, loop_depths: int, turns: int) -> str:
     }
     clocks = {name: time.perf_counter for name in jobs if name.endswith("wall")}
     found = best_s(jobs, clocks, turns)
-    draws = MonteCarlo(draws=100)
+    draws, drawn = MonteCarlo(draws=100), min(loop_depths, 128)
     began = time.process_time()
-    scatter_of(design, ours.value[:16], few[1][:16], few[1][:16], PATTERN_ERROR, draws, keys=np.arange(16.0))
-    drawn_us = 1e6 * (time.process_time() - began) / 16
-    del one
+    scatter_of(
+        design, ours.value[:drawn], few[1][:drawn], few[1][:drawn], PATTERN_ERROR, draws, keys=np.arange(float(drawn))
+    )
+    drawn_us = 1e6 * (time.process_time() - began) / drawn
     loop_us = 1e6 * found["scipy.optimize.nnls in a loop"] / loop_depths
     lines = ["| | us per spectrum | times scipy |", "|---|---|---|"]
     for name, seconds in found.items():
@@ -139,10 +136,11 @@ def run(depths: int, loop_depths: int, turns: int) -> str:
         f"| nightwell, Monte Carlo of {draws.draws} draws | {drawn_us:.0f} | {draws.draws * loop_us / drawn_us:.1f} |"
     )
     passive = float(np.mean((ours.value > 0).sum(axis=1)))
+    condition = library.condition_number(axis)
     return (
-        f"{MZ} m/z x {SPECIES} species, condition number {library.condition_number(axis):.0f}, {passive:.1f} species off"
-        f" the bound in the mean; {depths} depths ({loop_depths} for scipy), best of {turns} turns, processor seconds"
-        f" unless it says wall.\nAmounts differ from scipy's by at most {apart:.1e} of the largest; a sigma is at least"
+        f"{MZ} m/z x {SPECIES} species, condition number {condition:.0f}, {passive:.1f} species off the bound in the"
+        f" mean; {depths} depths ({loop_depths} for scipy), best of {turns} turns, processor seconds unless it says"
+        f" wall.\nAmounts differ from scipy's by at most {apart:.1e} of the largest; a sigma is at least"
         f" {wider:.3f} of the loop's.\n\n" + "\n".join(lines) + "\n"
     )
 
@@ -175,6 +173,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--smoke", action="store_true", help="few depths: does it work at all")
     parser.add_argument("--page", type=Path, help="put the figures into this page, as docs/deconvolution.md")
     options = parser.parse_args(arguments)
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    if not one_thread.items() <= os.environ.items():  # a core against a core; NumPy reads it when it starts
+        again = [sys.executable, __file__, *(arguments if arguments is not None else sys.argv[1:])]
+        return subprocess.run(again, env=os.environ | one_thread, check=False).returncode
     words = ["benchmarks/deconvolve.py", *(arguments if arguments is not None else sys.argv[1:])]
     head = heading(" ".join(words))
     text = head + run(*((64, 16, 1) if options.smoke else (2000, 200, 7)))

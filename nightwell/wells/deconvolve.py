@@ -14,6 +14,7 @@ from dask.base import compute
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
+from nightwell.wells.contract import check_mz
 from nightwell.wells.instrument import Instrument
 from nightwell.wells.monte_carlo import MonteCarlo, scatter_of
 from nightwell.wells.nnls import Solution, solve
@@ -38,6 +39,7 @@ DECISION_SIGMAS = 1.645
 _MAIN_PEAK_SHARE = 0.2
 _NEGATIVE_SIGMAS = 4.0
 _LEAST_VARIANCE_SHARE = 0.1
+_UNEXPLAINED_SIGMAS = 5.0
 
 
 class SpeciesFlag(IntFlag):
@@ -48,6 +50,7 @@ class SpeciesFlag(IntFlag):
     SATURATED = 4  # a main peak was above full scale: the amount stands on minor peaks, if on any
     MISSING_INPUT = 8  # a main peak was not measured; without any peak the value is NaN
     NEGATIVE_INPUT = 16  # a main peak was far below zero: the blank was too high
+    UNEXPLAINED = 32  # a main peak is far from its fit: another species stands there, or the pattern is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class Deconvolver:
     shot_a: float  # variance of a single scan per unit of current
     pattern_error: float
     units: str
+    transmission: Floats  # (mz,): sensitivity of nitrogen times transmission, A per ppm, or relative
     monte_carlo: MonteCarlo | None = None
     pattern_errors: Floats | None = None  # (mz, species): of a calibration, in place of the one for all
 
@@ -161,6 +165,12 @@ class Deconvolver:
         squares: Floats = np.nan_to_num(first.value) ** 2 @ ((self.pattern_errors * self.design) ** 2).T
         return squares
 
+    def columns(self, library: SpeciesLibrary) -> Floats:
+        """Return the columns that other species would have in the design matrix: float64 (mz, species)."""
+        pattern = library.pattern_matrix(self.mz) * library.sensitivities
+        columns: Floats = pattern * self.transmission[:, None]
+        return columns
+
     def flags(self, block: xr.Dataset, found: Solution) -> NDArray[np.uint8]:
         """Return the :class:`SpeciesFlag` of every depth and species, uint8 (depth, species)."""
         intensity = block["intensity"].to_numpy().astype(np.float64)
@@ -170,6 +180,8 @@ class Deconvolver:
             negative = intensity < -_NEGATIVE_SIGMAS * noise
             at_bound = (found.value == 0.0) & ~self.signed
             detected = (found.value > found.limit) & (found.value > DECISION_SIGMAS * found.sigma)
+            spread = np.hypot(noise, self.pattern_error * np.maximum(intensity, found.fit))
+            unexplained = np.abs(intensity - found.fit) > _UNEXPLAINED_SIGMAS * spread
         undetected = ~detected & np.isfinite(found.value)
         negative &= ~self.main_peaks[:, self.signed].any(axis=1)
         gone = (absent @ self.main_peaks) | np.isnan(found.value)
@@ -180,6 +192,7 @@ class Deconvolver:
         flag[gone & saturated] |= SpeciesFlag.SATURATED.value
         flag[gone] |= SpeciesFlag.MISSING_INPUT.value
         flag[negative @ self.main_peaks] |= SpeciesFlag.NEGATIVE_INPUT.value
+        flag[unexplained @ self.main_peaks] |= SpeciesFlag.UNEXPLAINED.value
         return flag
 
     def dataset(self, block: xr.Dataset, found: Solution) -> xr.Dataset:
@@ -241,10 +254,12 @@ def make_deconvolver(
     Raises
     ------
     InputError
-        The m/z axis lacks the peaks of a species, or the library cannot be solved on it.
+        The m/z axis has half masses or is out of order, lacks the peaks of a species, or the library cannot be solved
+        on it.
     """
     settings = settings or Deconvolution()
     mz = stream["mz"].to_numpy().astype(np.float64)
+    check_mz(mz, where="the stream")
     exponent = instrument.transmission_exponent or 0.0
     design = library.design_matrix(mz, transmission_exponent=exponent, max_condition=settings.max_condition)
     sensitivity = instrument.nitrogen_sensitivity_a_per_ppm
@@ -259,6 +274,7 @@ def make_deconvolver(
         shot_a=(instrument.excess_noise or 1.0) * charge / dwell if charge and dwell else 0.0,
         pattern_error=settings.pattern_error,
         units="ppm" if sensitivity else "relative",
+        transmission=(28.0 / mz) ** exponent * (sensitivity or 1.0),
         monte_carlo=settings.monte_carlo,
     )
 

@@ -108,50 +108,32 @@ def solve(
     -------
     Solution
     """
-    measured = np.isfinite(spectra) & np.isfinite(variance) & (variance > 0)
-    weights = np.zeros(spectra.shape)
-    np.divide(1.0, variance, out=weights, where=measured)
-    signal = np.where(measured, spectra, 0.0)
-    shot = np.zeros_like(weights) if own_shot is None else np.where(np.isfinite(own_shot), own_shot, 0.0)
     rows, species = spectra.shape[0], design.shape[1]
-    matrix = matrix_of(design)
-    value = np.zeros((rows, species))
-    passive = np.zeros((rows, species), dtype=np.bool_)
-    settled = np.zeros(rows, dtype=np.bool_)
+    y, v = np.ascontiguousarray(spectra, dtype=np.float64), np.ascontiguousarray(variance, dtype=np.float64)
+    shot = np.empty((0, y.shape[1])) if own_shot is None else np.ascontiguousarray(own_shot, dtype=np.float64)
     free = np.zeros(species, dtype=np.bool_) if signed is None else np.asarray(signed, dtype=np.bool_)
-    sigma, limit = np.full_like(value, np.nan), np.full_like(value, np.nan)
+    wants_limit = with_errors and with_limit
+    value, sigma = np.zeros((rows, species)), np.full((rows, species), np.nan)
+    limit = np.full((rows if wants_limit else 0, species), np.nan)
+    passive, settled = np.zeros((rows, species), dtype=np.bool_), np.zeros(rows, dtype=np.bool_)
     covariance = np.zeros((rows if with_covariance else 0, species, species))
+    fit, chi2, freedom = np.zeros(y.shape), np.zeros(rows), np.zeros(rows, dtype=np.int64)
+    matrix = matrix_of(design)
 
-    def run(at: slice | NDArray[np.intp], *, given: bool) -> None:
-        """Solve some rows; those that were picked one by one are copies, and go back."""
-        out = (
-            value[at],
-            passive[at],
-            settled[at],
-            sigma[at],
-            limit[at],
-            covariance[at] if with_covariance else covariance,
-        )
+    def run(at: slice, *, is_given: bool) -> None:
         solve_rows(
-            matrix, signal[at], weights[at], free, shot[at], own_relative, *out, given, with_errors,
-            with_errors and with_limit,
+            matrix, y[at], v[at], shot[at], free, own_relative, value[at], passive[at], settled[at], sigma[at],
+            limit[at], covariance[at], fit[at], chi2[at], freedom[at], is_given, with_errors,
         )  # fmt: skip
-        if not isinstance(at, slice):
-            value[at], passive[at], settled[at], sigma[at], limit[at] = out[:5]
-            if with_covariance:
-                covariance[at] = out[5]
 
-    run(slice(None), given=False)
-    left = np.flatnonzero(~settled)
-    for row in left:
-        value[row] = _one_by_one(design, free, signal[row], weights[row])
+    run(slice(None), is_given=False)
+    for row in np.flatnonzero(~settled).tolist():
+        weight = np.divide(1.0, v[row], out=np.zeros_like(v[row]), where=np.isfinite(y[row] + v[row]) & (v[row] > 0))
+        value[row] = _one_by_one(design, free, np.where(weight > 0, y[row], 0.0), weight)
         passive[row] = value[row] != 0
-    if left.size:
-        run(left, given=True)
-    value[(weights @ design**2) == 0.0] = np.nan
-    fit = np.nan_to_num(value) @ design.T
-    chi2 = (weights * (signal - fit) ** 2).sum(axis=1)
-    freedom = measured.sum(axis=1) - passive.sum(axis=1)
+        run(slice(row, row + 1), is_given=True)
+    if not wants_limit:
+        limit = np.full_like(value, np.nan)
     none = np.empty((0, species))
     return Solution(value, sigma, limit * DETECTION_SIGMAS, covariance, fit, chi2, freedom, none, none)
 

@@ -3,7 +3,7 @@
 Words as in :mod:`nightwell.wells.nnls_kernel`; ``cov`` is the covariance of the scaled amounts.
 """
 
-# ruff: noqa: C901, PLR0912, PLR0917, FBT001, SIM110 - compiled functions take their arrays one by one; calls between them cost compile time
+# ruff: noqa: C901, PLR0912, PLR0917, FBT001 - compiled functions take their arrays one by one; calls between them cost compile time
 
 from __future__ import annotations
 
@@ -32,8 +32,6 @@ from nightwell.wells.nnls_kernel import (
 _FAR_BELOW = -6.0
 # A weight that grows by less than this share when a species is taken out is left as it is.
 _LEAST_GAIN = 0.01
-# A species this many sigmas off the bound is off it at the next depth too.
-_SURE_SIGMAS = 2.0
 
 
 class Room(NamedTuple):
@@ -224,82 +222,102 @@ def _settle(a: Matrix, y: Floats, w: Floats, value: Floats, passive: Bools, work
 
 
 @compiled
-def _are_equal(weights: Floats, row: int) -> bool:
-    """Return whether a spectrum has the weights of the one before it."""
-    for m in range(weights.shape[1]):
-        if weights[row, m] != weights[row - 1, m]:
-            return False
-    return True
+def _weigh(
+    spectra: Floats, variance: Floats, shot: Floats, row: int, y: Floats, w: Floats, own: Floats
+) -> tuple[int, bool]:
+    """Write signal, weights and shot of a spectrum; return how many m/z count, and whether ``w`` is unchanged."""
+    count, is_same = 0, True
+    for m in range(y.size):
+        signal, spread = spectra[row, m], variance[row, m]
+        weight = 1.0 / spread if math.isfinite(signal) and math.isfinite(spread) and spread > 0.0 else 0.0
+        y[m] = signal if weight > 0.0 else 0.0
+        count += 1 if weight > 0.0 else 0
+        if w[m] != weight:
+            w[m], is_same = weight, False
+        if shot.shape[0] > 0:
+            own[m] = shot[row, m] if math.isfinite(shot[row, m]) else 0.0
+    return count, is_same
 
 
 @compiled
-def _follow(
-    a: Matrix, y: Floats, w: Floats, signed: Bools, passive: Bools, work: Space, has_table: bool, is_same: bool
-) -> bool:
-    """Solve a spectrum after the one before it, of which ``passive`` and, if ``has_table``, the table are left.
-
-    With the same weights (``is_same``) the table serves again. Otherwise the new one starts with the species that were
-    sure of their place: of those that hovered at the bound, the gradient knows more than the neighbour.
-    """
-    table, size = work.table, passive.size
-    if has_table and is_same:
-        for s in range(size):
-            table[size, s] = 0.0
+def _follow(a: Matrix, y: Floats, w: Floats, signed: Bools, passive: Bools, work: Space, is_same: bool) -> bool:
+    """Solve a spectrum from the passive set of the one before it, whose table serves again when ``is_same``."""
+    if is_same:
+        for s in range(passive.size):
+            work.table[passive.size, s] = 0.0
         if refine(a, y, w, passive, work) and search(a, y, w, signed, passive, work):
             return True
-    elif has_table:
-        for s in range(size):
-            passive[s] = passive[s] and table[size, s] * table[size, s] > -_SURE_SIGMAS * _SURE_SIGMAS * table[s, s]
     return start(a, y, w, signed, passive, work) and search(a, y, w, signed, passive, work)
 
 
 @compiled
-def solve_rows(
-    a: Matrix, spectra: Floats, weights: Floats, signed: Bools, shot: Floats, own_relative: float,
-    value: Floats, passive: Bools, settled: Bools, sigma: Floats, limit: Floats, covariance: Floats,
-    is_given: bool, wants_sigma: bool, wants_limit: bool,
-) -> None:  # fmt: skip
-    """Fill amounts and their uncertainties, the ``limit`` in standard deviations of one; ``covariance`` may be empty.
+def _compare(a: Matrix, y: Floats, w: Floats, value: Floats, scale: Floats, fit: Floats) -> float:
+    """Write the fit, mark amounts without a measured m/z as missing, and return the weighted sum of squares."""
+    chi2 = 0.0
+    for m in range(y.size):
+        total = 0.0
+        for at in range(a.row_starts[m], a.row_starts[m + 1]):
+            total += a.dense[m, a.row_columns[at]] * value[a.row_columns[at]]
+        fit[m] = total
+        chi2 += w[m] * (y[m] - total) * (y[m] - total)
+    for s in range(scale.size):
+        if scale[s] == 0.0:
+            value[s] = np.nan
+    return chi2
 
-    Each spectrum starts from the passive set of the one before it: neighbours in depth are alike. ``settled`` is False
-    where another method must take over; once it has, ``is_given`` fills in the uncertainties of what it found.
+
+@compiled
+def solve_rows(
+    a: Matrix, spectra: Floats, variance: Floats, shot: Floats, signed: Bools, own_relative: float,
+    value: Floats, passive: Bools, settled: Bools, sigma: Floats, limit: Floats, covariance: Floats,
+    fit: Floats, chi2: Floats, freedom: Ints, is_given: bool, wants_sigma: bool,
+) -> None:  # fmt: skip
+    """Fill amounts, fits and uncertainties, the ``limit`` in standard deviations of one.
+
+    ``limit`` and ``covariance`` are left alone when they are empty. Each spectrum starts from the passive set of the
+    one before it: neighbours in depth are alike. ``settled`` is False where another method must take over; once it
+    has, ``is_given`` fills in the rest of what it found.
     """
     rows, mz = spectra.shape
     size, width = value.shape[1], a.dense.shape[1]
     peaks = 1
     for s in range(size):
         peaks = max(peaks, a.column_starts[s + 1] - a.column_starts[s])
+    wants_limit, wants_whole = limit.shape[0] > 0, covariance.shape[0] > 0
     work = space(size, width, mz)
     room = Room(
         np.zeros((width, width)), np.zeros((mz if wants_limit else 0, width)), np.zeros(mz, np.bool_),
         np.zeros(peaks, np.int64), np.zeros(peaks), np.zeros((peaks, peaks + 1)),
     )  # fmt: skip
-    widen, guess = np.zeros(size), np.zeros(size, np.bool_)
-    swept = False
-    wants_whole = wants_limit or covariance.shape[0] > 0
+    widen, here, has_table = np.zeros(size), np.zeros(size, np.bool_), False
+    y, w, own = np.zeros(mz), np.zeros(mz), np.zeros(mz)
     for row in range(rows):
-        y, w, here = spectra[row], weights[row], passive[row]
+        count, is_same = _weigh(spectra, variance, shot, row, y, w, own)
         if is_given:
+            for s in range(size):
+                here[s] = passive[row, s]
             _settle(a, y, w, value[row], here, work)
         else:
-            settled[row] = _follow(a, y, w, signed, guess, work, swept, swept and _are_equal(weights, row))
-            swept = settled[row]
-            for s in range(size):
-                here[s] = guess[s]
-                value[row, s] = work.x[s]
-                guess[s] = guess[s] and settled[row]
-            if not settled[row]:
+            has_table = _follow(a, y, w, signed, here, work, has_table and is_same)
+            settled[row] = has_table
+            if not has_table:
+                for s in range(size):
+                    here[s] = False
                 continue
+            for s in range(size):
+                passive[row, s], value[row, s] = here[s], work.x[s]
+        for s in range(size):
+            count -= 1 if passive[row, s] else 0
+        freedom[row] = count
+        chi2[row] = _compare(a, y, w, value[row], work.scale, fit[row])
         if not wants_sigma:
             continue
         _spread(here, work, widen, sigma[row])
-        if wants_whole:
+        if wants_whole or wants_limit:
             _whole(here, work, widen, room.cov)
         if wants_limit:
-            _find_limits(
-                a, y, w, shot[row], own_relative, value[row], here, work.scale, sigma[row], limit[row], room
-            )  # fmt: skip
-        if covariance.shape[0] > 0:
+            _find_limits(a, y, w, own, own_relative, value[row], here, work.scale, sigma[row], limit[row], room)
+        if wants_whole:
             for i in range(size):
                 for j in range(size):
                     covariance[row, i, j] = room.cov[i, j] * work.scale[i] * work.scale[j]

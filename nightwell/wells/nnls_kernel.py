@@ -9,7 +9,7 @@ A sweep of species ``k`` (Beaton's operator) makes from the column ``c`` and piv
 ``c / d`` in the place of the column, ``-1 / d`` in that of the pivot; a second one takes it back. Swept on the passive
 set the table holds, without a factorisation: minus the inverse of the passive part, the amounts that least squares
 gives them, what each of them loses to a bound species that were let in, and the information left for that species.
-Sweeps are gathered by four, so that the table passes the processor a quarter as often.
+Sweeps are gathered by eight, so that the table passes the processor an eighth as often.
 
 References
 ----------
@@ -17,7 +17,7 @@ Beaton, A. E. (1964), The use of special matrix operators in statistical calculu
 Goodnight, J. H. (1979), A tutorial on the SWEEP operator, Am. Stat. 33, 149.
 """
 
-# ruff: noqa: C901, PLR0912 - compiled functions take their arrays one by one; calls between them cost compile time
+# ruff: noqa: C901 - compiled functions take their arrays one by one; calls between them cost compile time
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ _EPS = float(np.finfo(np.float64).eps)
 SMALLEST_PIVOT = 64.0 * _EPS
 #: Numbers that the compiler handles in one turn of an inner loop: rows are filled up to a multiple of it.
 LANES = 16
-_PANEL = 4
+_PANEL = 8
+_GATHERED = 4
 # Block exchanges that may fail to lower the number of infeasible species before the method changes.
 _PATIENCE = 3
 _REFINEMENTS = 4
@@ -79,6 +80,7 @@ class Space(NamedTuple):
 
     table: Floats  # (species + 1, width)
     panel: Floats  # (_PANEL, width + 1)
+    inverse: Floats  # (_PANEL,): of the pivots
     scale: Floats  # (species,)
     x: Floats  # (species,)
     g: Floats  # (width,)
@@ -91,8 +93,8 @@ class Space(NamedTuple):
 def space(species: int, width: int, mz: int) -> Space:
     """Return room for one thread."""
     return Space(
-        np.zeros((species + 1, width)), np.zeros((_PANEL, width + 1)), np.zeros(species), np.zeros(species),
-        np.zeros(width), np.zeros(width), np.zeros(mz), np.zeros(species, np.int64),
+        np.zeros((species + 1, width)), np.zeros((_PANEL, width + 1)), np.zeros(_PANEL), np.zeros(species),
+        np.zeros(species), np.zeros(width), np.zeros(width), np.zeros(mz), np.zeros(species, np.int64),
     )  # fmt: skip
 
 
@@ -108,7 +110,7 @@ def gram(a: Matrix, y: Floats, w: Floats, room: Space) -> None:
             into[j] = 0.0
         total = 0.0
         first, last = a.column_starts[i], a.column_starts[i + 1]
-        for at in range(first, last, _PANEL):
+        for at in range(first, last, _GATHERED):
             m0 = a.column_rows[at]
             m1 = a.column_rows[min(at + 1, last - 1)]
             m2 = a.column_rows[min(at + 2, last - 1)]
@@ -150,58 +152,57 @@ def _column(table: Floats, k: int, column: Floats) -> None:
 
 
 @compiled
+def _lower(table: Floats, panel: Floats, d: Floats, together: int) -> None:
+    """Take the products of the panel's columns from the table; by eight, four or two, as many as there are."""
+    size, width = table.shape[0] - 1, table.shape[1]
+    p0, p1, p2, p3 = panel[0], panel[1], panel[2], panel[3]
+    p4, p5, p6, p7 = panel[4], panel[5], panel[6], panel[7]
+    for i in range(size + 1):
+        stop = (i // LANES + 1) * LANES if i < size else width
+        at = i if i < size else width
+        a0, a1, a2, a3 = p0[at] * d[0], p1[at] * d[1], p2[at] * d[2], p3[at] * d[3]
+        into = table[i]
+        if together > 4:  # noqa: PLR2004 - half a panel
+            a4, a5, a6, a7 = p4[at] * d[4], p5[at] * d[5], p6[at] * d[6], p7[at] * d[7]
+            for j in range(stop):
+                into[j] -= (a0 * p0[j] + a1 * p1[j] + a2 * p2[j] + a3 * p3[j]) + (
+                    a4 * p4[j] + a5 * p5[j] + a6 * p6[j] + a7 * p7[j]
+                )
+        elif together > 2:  # noqa: PLR2004 - a quarter
+            for j in range(stop):
+                into[j] -= a0 * p0[j] + a1 * p1[j] + a2 * p2[j] + a3 * p3[j]
+        else:
+            for j in range(stop):
+                into[j] -= a0 * p0[j] + a1 * p1[j]
+
+
+@compiled
 def sweep(room: Space, passive: Bools, moving: Ints, count: int) -> bool:
     """Sweep the species in ``moving`` into the passive set or out of it; False when one is a sum of the others.
 
     ``table - c c^T / d`` alone does a sweep when ``c[k]`` is lowered by 1 beforehand and the pivot by 2 afterwards.
     """
-    table, panel = room.table, room.panel
-    size, width = table.shape[0] - 1, table.shape[1]
+    table, panel, d = room.table, room.panel, room.inverse
+    width = table.shape[1]
     for at in range(0, count, _PANEL):
-        p0, p1, p2, p3 = panel[0], panel[1], panel[2], panel[3]
-        d0 = d1 = d2 = d3 = 0.0
-        for q in range(_PANEL):
-            here = panel[q]
-            if at + q >= count:
+        together = min(_PANEL, count - at)
+        for q in range(together):
+            k, line = moving[at + q], panel[q]
+            _column(table, k, line)
+            for before in range(q):
+                other = panel[before]
+                share = other[k] * d[before]
                 for j in range(width + 1):
-                    here[j] = 0.0
-                continue
-            k = moving[at + q]
-            _column(table, k, here)
-            if q > 0:
-                b0 = p0[k] * d0
-                b1 = p1[k] * d1 if q > 1 else 0.0
-                b2 = p2[k] * d2 if q > 2 else 0.0  # noqa: PLR2004 - third of four
-                for j in range(width + 1):
-                    here[j] -= b0 * p0[j]
-                if q > 1:
-                    for j in range(width + 1):
-                        here[j] -= b1 * p1[j] + b2 * (p2[j] if q > 2 else 0.0)  # noqa: PLR2004 - third of four
-            pivot = here[k]
-            if passive[k]:
-                if not pivot < 0.0:
-                    return False
-                here[k] += 1.0
-            else:
-                if not pivot > SMALLEST_PIVOT:
-                    return False
-                here[k] -= 1.0
-            if q == 0:
-                d0 = 1.0 / pivot
-            elif q == 1:
-                d1 = 1.0 / pivot
-            elif q == 2:  # noqa: PLR2004 - third of four
-                d2 = 1.0 / pivot
-            else:
-                d3 = 1.0 / pivot
-        for i in range(size + 1):
-            stop = (i // LANES + 1) * LANES if i < size else width
-            place = i if i < size else width
-            a0, a1, a2, a3 = p0[place] * d0, p1[place] * d1, p2[place] * d2, p3[place] * d3
-            into = table[i]
-            for j in range(stop):
-                into[j] -= a0 * p0[j] + a1 * p1[j] + a2 * p2[j] + a3 * p3[j]
-        for q in range(min(_PANEL, count - at)):
+                    line[j] -= share * other[j]
+            pivot = line[k]
+            if not (pivot < 0.0 if passive[k] else pivot > SMALLEST_PIVOT):
+                return False
+            line[k] += 1.0 if passive[k] else -1.0
+            d[q] = 1.0 / pivot
+        for q in range(together, _PANEL):
+            d[q] = 0.0
+        _lower(table, panel, d, together)
+        for q in range(together):
             k = moving[at + q]
             table[k, k] += 2.0 if passive[k] else -2.0
             passive[k] = not passive[k]

@@ -155,3 +155,58 @@ def test_blocks_and_dask_change_nothing(library: SpeciesLibrary, instrument: Ins
     xr.testing.assert_allclose(whole, again, rtol=1e-5)
     one = deconvolve(cube.isel(depth=slice(BLOCK_DEPTHS, BLOCK_DEPTHS + 1)), instrument, library)
     assert np.allclose(one["value"][0], whole["value"][BLOCK_DEPTHS], rtol=1e-5)
+
+
+def test_an_axis_with_half_masses_is_refused_and_one_with_gaps_serves_what_it_shows(
+    library: SpeciesLibrary, instrument: Instrument, make_cube: MakeCube
+) -> None:
+    cube = make_cube(library, amounts(library, 3, MIXTURE))
+    halves = cube.assign_coords(mz=cube["mz"].to_numpy() + 0.5 * (cube["mz"].to_numpy() == 28))
+    with pytest.raises(InputError, match=r"m/z 28\.5"):
+        deconvolve(halves, instrument, library)
+    gaps = cube.isel(mz=np.flatnonzero(~np.isin(cube["mz"], [28, 32])))
+    with pytest.raises(InputError, match="nitrogen needs m/z 28"):
+        deconvolve(gaps, instrument, library)
+    enough, lost = library.covered(gaps["mz"].to_numpy())
+    assert {"nitrogen", "oxygen"} <= set(lost)
+    found = deconvolve(gaps, instrument, enough)
+    assert column(found, "value", "hydrogen_sulfide").shape == (3,)
+
+
+def test_amounts_that_take_the_peaks_of_a_species_the_library_lacks_are_flagged(
+    library: SpeciesLibrary, instrument: Instrument, make_cube: MakeCube
+) -> None:
+    """Without nitrogen and oxygen, methane takes m/z 14 and 16 of the air: a wrong number, and it says so."""
+    cube = make_cube(library, amounts(library, 20, MIXTURE))
+    whole = deconvolve(cube, instrument, library)
+    short = deconvolve(cube, instrument, library.without(["nitrogen", "oxygen"]))
+    assert (column(short, "value", "methane") > 2 * MIXTURE["methane"]).all()
+    flags = {
+        name: found["flag"].sel(species="methane").to_numpy() for name, found in (("all", whole), ("short", short))
+    }
+    assert ((flags["short"] & SpeciesFlag.UNEXPLAINED) != 0).all()
+    assert ((flags["all"] & SpeciesFlag.UNEXPLAINED) == 0).all()
+    assert np.mean((whole["flag"].to_numpy() & SpeciesFlag.UNEXPLAINED) != 0) < 0.001
+
+
+def test_spectra_below_zero_give_nothing_and_say_so(
+    library: SpeciesLibrary, instrument: Instrument, make_cube: MakeCube
+) -> None:
+    cube = make_cube(library, amounts(library, 3, MIXTURE))
+    cube["intensity"][1] = -np.abs(cube["intensity"][1])
+    found = deconvolve(cube, instrument, library)
+    flag = found["flag"][1].to_numpy()
+    assert ((flag & SpeciesFlag.BELOW_DETECTION) != 0).all()
+    assert (flag[library.index("methane")] & SpeciesFlag.NEGATIVE_INPUT) != 0
+    assert (found["value"][1] >= 0.0).all()
+    assert float(found["chi2"][1]) > 100 * float(found["freedom"][1])
+
+
+def test_a_library_that_cannot_be_solved_is_refused_by_its_most_alike_species(
+    library: SpeciesLibrary, instrument: Instrument, make_cube: MakeCube
+) -> None:
+    cube = make_cube(library, amounts(library, 2, MIXTURE))
+    twice = library.with_pattern("n_butane", dict(library.species[library.index("isobutane")].peaks), source="a copy")
+    with pytest.raises(InputError, match="isobutane and n_butane") as raised:
+        deconvolve(cube, instrument, twice)
+    assert "condition number" in raised.value.expected

@@ -151,3 +151,36 @@ def test_identical_patterns_do_not_break_the_solver() -> None:
     design = np.array([[1.0, 1.0], [2.0, 2.0], [0.0, 0.0]])
     found = solve(design, np.array([[1.0, 2.0, 0.0]]), np.ones((1, 3)))
     assert found.value.sum() == pytest.approx(1.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), mz=st.integers(3, 20), species=st.integers(1, 24), share=st.floats(0.1, 1.0))
+def test_degenerate_problems_reach_the_same_least_squares(seed: int, mz: int, species: int, share: float) -> None:
+    """Without noise, with doubled and empty patterns, with more species than m/z: the fit is the same."""
+    rng = np.random.default_rng(seed)
+    design = rng.random((mz, species)) * (rng.random((mz, species)) < share)
+    design[:, species // 2] = design[:, 0]  # the same pattern twice
+    spectra = np.stack([design.sum(axis=1), np.zeros(mz), rng.standard_normal(mz), -design.sum(axis=1)])
+    variance = 10.0 ** rng.uniform(-1, 1, spectra.shape)
+    found = solve(design, spectra, variance)
+    for row in range(4):
+        root = np.sqrt(variance[row])
+        _, rest = scipy.optimize.nnls(design / root[:, None], spectra[row] / root, maxiter=3000)
+        assert found.chi2[row] == pytest.approx(rest**2, rel=1e-9, abs=1e-12)
+    assert (np.nan_to_num(found.value) >= 0.0).all()
+    assert np.isnan(found.value[:, (design == 0.0).all(axis=0)]).all()
+
+
+def test_equal_weights_share_a_matrix_and_change_nothing() -> None:
+    """Rows of equal weights go another road: it must lead to the same place, and so must the way back."""
+    rng = np.random.default_rng(11)
+    design = rng.random((30, 9))
+    spectra = rng.standard_normal((60, 30)) + 1.0
+    variance = np.repeat(rng.uniform(0.5, 2.0, (6, 30)), 10, axis=0)
+    spectra[25, 3] = np.nan
+    together = solve(design, spectra, variance)
+    for row in range(60):
+        alone = solve(design, spectra[row : row + 1], variance[row : row + 1])
+        assert np.allclose(together.value[row], alone.value[0], rtol=1e-11, atol=1e-13)
+        assert np.allclose(together.sigma[row], alone.sigma[0], rtol=1e-8)
+        assert np.allclose(together.limit[row], alone.limit[0], rtol=1e-8)

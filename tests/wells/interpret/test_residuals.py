@@ -1,4 +1,4 @@
-"""What a fit leaves over: a spectrum beside its fit."""
+"""What a fit leaves over: a spectrum beside its fit, and the species that a library lacks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import xarray as xr
+from numpy.typing import NDArray
 
 from nightwell.errors import InputError
-from nightwell.wells.deconvolve import make_deconvolver
+from nightwell.wells.deconvolve import Deconvolution, make_deconvolver
 from nightwell.wells.instrument import Instrument
+from nightwell.wells.lack_of_fit import lack_of_fit
 from nightwell.wells.residuals import fit_at
 from nightwell.wells.species import SpeciesLibrary
+from nightwell.wells.species_file import load_library
 
 MakeCube = Callable[..., xr.Dataset]
 
@@ -39,3 +42,62 @@ def test_a_depth_outside_the_stream_is_refused(
     cube = make_cube(library, np.ones((6, len(library.names))))
     with pytest.raises(InputError, match="1000 to 1002"):
         fit_at(cube, make_deconvolver(cube, instrument, library), 3300.0)
+
+
+def air_and(library: SpeciesLibrary, others: dict[str, float], depths: int = 50) -> NDArray[np.float64]:
+    ppm = np.zeros((depths, len(library.names)))
+    base = {"nitrogen": 780_000.0, "oxygen": 209_000.0, "argon": 9_300.0, "methane": 10_000.0, "ethane": 1_000.0}
+    for name, value in (base | others).items():
+        ppm[:, library.index(name)] = value
+    return ppm
+
+
+@pytest.mark.parametrize("pattern_error", [0.0, 0.02])
+def test_a_whole_library_fits_and_misses_nothing(
+    library: SpeciesLibrary, instrument: Instrument, make_cube: MakeCube, pattern_error: float
+) -> None:
+    """Patterns that are wrong as much as is stated are no missing species, however many depths agree on them."""
+    cube = make_cube(library, air_and(library, {"benzene": 20.0}), pattern_error=pattern_error, seed=3)
+    stated = Deconvolution(pattern_error=max(pattern_error, 0.002))
+    found = lack_of_fit(cube, make_deconvolver(cube, instrument, library, stated), load_library(core=False))
+    assert found.fits
+    assert found.missing == ()
+    assert str(found) == "the library explains the spectra"
+
+
+@pytest.mark.parametrize("lacking", ["carbon_disulfide", "acetic_acid", "thiophene"])
+def test_a_missing_species_is_named_where_it_is(
+    library: SpeciesLibrary, instrument: Instrument, make_cube: MakeCube, lacking: str
+) -> None:
+    ppm = air_and(library, {})
+    ppm[25:, library.index(lacking)] = 20.0
+    cube = make_cube(library, ppm)
+    short = library.without([lacking])
+    found = lack_of_fit(cube, make_deconvolver(cube, instrument, short), load_library(core=False))
+    assert not found.fits
+    assert found.probability[0] > 1e-4  # the upper window has none of it
+    assert found.missing[0].name == lacking
+    assert found.missing[0].top_m == 1012.5
+    assert found.missing[0].amount == pytest.approx(20.0, rel=0.2)
+    assert found.missing[0].share > 0.8
+    assert lacking in str(found)
+    assert {peak.mz for peak in found.peaks} & {mz for mz, _ in library.species[library.index(lacking)].peaks}
+
+
+def test_a_peak_that_no_candidate_explains_is_named_by_its_mz(
+    library: SpeciesLibrary, instrument: Instrument, make_cube: MakeCube
+) -> None:
+    cube = make_cube(library, air_and(library, {}))
+    cube["intensity"][:, 112] += 5e-11  # m/z 113
+    found = lack_of_fit(cube, make_deconvolver(cube, instrument, library), library)
+    assert [peak.mz for peak in found.peaks] == [113]
+    assert found.missing == ()
+    assert "m/z 113" in str(found)
+
+
+def test_windows_without_depths_are_refused(
+    library: SpeciesLibrary, instrument: Instrument, make_cube: MakeCube
+) -> None:
+    cube = make_cube(library, air_and(library, {}, 3))
+    with pytest.raises(InputError, match="at least one depth"):
+        lack_of_fit(cube, make_deconvolver(cube, instrument, library), library, window_depths=0)

@@ -70,8 +70,8 @@ def draw_heat_map(
     step = -(-rows.size // MOST_ROWS)
     grouped = f"Each row is the median of {step} depths. " if step > 1 else "Each row is one depth. "
     notes = (
-        f"{grouped}White: not measured, or less than two sigma of noise once the blank is removed. Residual: measured less fit, "
-        f"{unit}; purple: the library explains too little, orange: too much."
+        f"{grouped}White: not measured, or less than two sigma of noise once the blank is removed. Residual: measured "
+        f"less fit, {unit}; purple: the library explains too little, orange: too much."
     )
     style.frame(figure, result, f"m/z against depth: {style.depths_in_words(log)}", notes)
     return figure

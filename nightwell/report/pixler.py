@@ -89,9 +89,9 @@ def draw_pixler(result: xr.DataTree, options: style.PlotOptions | None = None) -
     bar.ax.tick_params(labelsize=7.5)
     nothing = "" if np.isfinite(ratios).any() else " No ratio is detected in this interval."
     notes = (
-        "Bold: median over an interval of one Haworth reading, bars its quartiles, where a ratio is detected at half of "
-        f"the depths or more. Thin: single depths with 50 ppm or more, at most {_MOST_THIN_LINES}. Zones: Pixler (1969) "
-        "with the limits of mud-logging practice; none are given for C1/C5. The class 'pixler' of the depth log reads "
+        "Bold: median over an interval of one Haworth reading, bars its quartiles, where a ratio is detected at half "
+        f"of the depths or more. Thin: single depths with 50 ppm or more, at most {_MOST_THIN_LINES}. Zones: Pixler "
+        "(1969) with the limits of mud-logging practice; none are given for C1/C5. The class 'pixler' of the depth log reads "
         f"C1/C2 alone, by its own, overlapping limits.{nothing}"
     )
     style.frame(figure, result, f"Pixler plot: {style.depths_in_words(log)}", notes)

@@ -172,7 +172,9 @@ def _draw_blanks(axes: Axes, scans: xr.DataTree | None, stream: Stream) -> None:
     axes.set_ylabel("ion current, A", fontsize=8)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high * (high / low) ** 0.28)
-    axes.legend(fontsize=6.5, ncols=3, frameon=False, loc="upper left", handletextpad=0.1, columnspacing=0.8, markerscale=2)
+    axes.legend(
+        fontsize=6.5, ncols=3, frameon=False, loc="upper left", handletextpad=0.1, columnspacing=0.8, markerscale=2
+    )
     _dates(axes)
 
 
@@ -195,7 +197,9 @@ def _draw_standards(axes: Axes, scans: xr.DataTree | None) -> None:
     axes.set_ylabel("change, %", fontsize=8)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.3 * (high - low))
-    axes.legend(fontsize=6.5, ncols=4, frameon=False, loc="upper left", handletextpad=0.1, columnspacing=0.8, markerscale=2)
+    axes.legend(
+        fontsize=6.5, ncols=4, frameon=False, loc="upper left", handletextpad=0.1, columnspacing=0.8, markerscale=2
+    )
     _dates(axes)
 
 
@@ -205,6 +209,12 @@ def _of_kind(scans: xr.DataTree, kind: ScanKind, stream: Stream | None) -> xr.Da
     if stream is not None:
         chosen &= dataset["stream"].to_numpy() == stream.code
     return dataset[["intensity", "time", "mz"]].isel(scan=np.flatnonzero(chosen)).load()
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    axes.legend(
+        fontsize=6.5, ncols=columns, frameon=False, loc="upper left", handletextpad=0.1, columnspacing=0.8, markerscale=2
+    )  # fmt: skip
 
 
 def _dates(axes: Axes) -> None:

@@ -101,7 +101,11 @@ def _draw_triangle(axes: Axes) -> None:
                 _tick(axes, line[0], corner, percent)
     axes.plot(outline[:, 0], outline[:, 1], color="black", linewidth=1.0, zorder=2)
     for corner, (label, shift, side) in enumerate(
-        (("100 % C2", (0.0, -0.075), "center"), ("100 % C3", (0.0, -0.075), "center"), ("100 % nC4", (0.0, 0.03), "center"))
+        (
+            ("100 % C2", (0.0, -0.075), "center"),
+            ("100 % C3", (0.0, -0.075), "center"),
+            ("100 % nC4", (0.0, 0.03), "center"),
+        )
     ):
         x, y = CORNERS[corner] + shift
         axes.text(x, y, label, ha=side, fontsize=11, fontweight="bold")

@@ -45,6 +45,7 @@ function redraw() {
     data.row[k] = middle
     for (const name of facts.drawn) data[name][k] = median_of(name, a, b)
   }
+  for (const name of facts.drawn) data["w:" + name] = data.row  // a tooltip formats rows: a missing value has no words
   shown.data = data
   const each = step * facts.step
   show("resolution", each > 1 ? `curves: median of ${each} depths each; zoom in for single depths` : "curves: every depth")

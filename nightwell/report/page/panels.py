@@ -16,7 +16,7 @@ HEIGHT = 300
 
 def make_pixler() -> figure:
     """Make the Pixler plot: zones, the median of the chosen depths with quartiles, and the depth at the pointer."""
-    plot = _plain("Pixler: chosen depths (median, quartiles) and pointer", 380)
+    plot = _plain("Pixler: chosen depths, pointer (dashed)", 330)
     plot.x_range, plot.y_range = Range1d(-0.35, 3.35), Range1d(LOW, HIGH)
     for zone in load_zones():
         plot.varea(list(range(len(zone.low))), zone.low, zone.high, fill_color=zone.colour, fill_alpha=0.22)
@@ -39,7 +39,7 @@ def make_pixler() -> figure:
 
 def make_ternary(content: Content) -> figure:
     """Make the ternary plot: every depth pale, the chosen ones dark, the pointer's marked."""
-    plot = _plain("C2-C3-nC4, % of their sum: chosen depths dark", 340, logarithmic=False)
+    plot = _plain("C2-C3-nC4, % of their sum", 300, logarithmic=False)
     plot.x_range, plot.y_range = Range1d(-0.12, 1.12), Range1d(-0.12, 1.0)
     for percent in range(20, 100, 20):
         for corner in range(3):
@@ -73,7 +73,7 @@ def make_ternary(content: Content) -> figure:
 def make_spectrum(heat: Heat) -> tuple[figure, figure]:
     """Make the spectrum at the pointer, and its residual under it."""
     across = Range1d(float(heat.mz[0]) - 1.0, float(heat.mz[-1]) + 1.0)
-    plot = _plain("Spectrum at the pointer: measured (bars), fit (ticks)", 640)
+    plot = _plain("Spectrum at the pointer: measured (bars), fit (ticks)", 570)
     plot.height = 195
     plot.x_range, plot.y_range = across, Range1d(heat.highest_a * 10 ** (2 - DECADES), heat.highest_a * 3.0)
     missing = np.full(heat.mz.size, np.nan, dtype=np.float32)
@@ -86,7 +86,7 @@ def make_spectrum(heat: Heat) -> tuple[figure, figure]:
     plot.yaxis.axis_label = "ion current, A"
     plot.yaxis.ticker.desired_num_ticks = 4
     plot.name = "spectrum figure"
-    under = _plain("", 640, logarithmic=False)
+    under = _plain("", 570, logarithmic=False)
     under.height, under.title.visible = 105, False  # type: ignore[attr-defined]  # bokeh's title is a Title once the figure is made
     under.x_range, under.y_range = across, Range1d(-6.0, 6.0)
     under.vbar("mz", top="residual", width=0.7, source=source, fill_color=style.BLUE, line_color=None)

@@ -74,7 +74,8 @@ class TrackMaker:
         )
         plot.xaxis.ticker = FixedTicker(ticks=[k + 0.5 for k in range(len(names))])
         plot.xaxis.major_label_overrides = {k + 0.5: name.replace("oil_indicator", "oil i.") for k, name in enumerate(names)}
-        plot.xaxis.major_label_text_font_size = "7.5px"
+        plot.xaxis.major_label_text_font_size = "8px"
+        plot.xaxis.major_label_orientation = "vertical"
         plot.xgrid.visible = False
         tips = [("class", "@meaning"), ("reads", "@kind"), ("depths, m", "@top{0.0} to @bottom{0.0}")]
         plot.add_tools(HoverTool(renderers=[drawn], tooltips=tips))
@@ -158,8 +159,9 @@ class TrackMaker:
         }
         plot.add_tools(HoverTool(
             renderers=[unseen], mode="hline", attachment="left", point_policy="follow_mouse",
-            tooltips=[("depth, m", "@depth{0.0}"), *((pen.label, f"@{{{pen.name}}}{{custom}}") for pen in pens)],
-            formatters={f"@{{{name}}}": formatter for name, formatter in words.items()},
+            limit=1,
+            tooltips=[("depth, m", "@depth{0.0}"), *((pen.label, f"@{{w:{pen.name}}}{{custom}}") for pen in pens)],
+            formatters={f"@{{w:{name}}}": formatter for name, formatter in words.items()},
         ))  # fmt: skip
 
     def _figure(
@@ -177,7 +179,7 @@ class TrackMaker:
             min_border=0, min_border_right=3, output_backend="canvas", active_scroll=wheel, toolbar_location=None,
             name=f"track {title}",
         )  # fmt: skip
-        plot.title.text_font_size = "11px"  # type: ignore[attr-defined]  # as above
+        plot.title.text_font_size = "10.5px"  # type: ignore[attr-defined]  # as above
         plot.title.align = "center"  # type: ignore[attr-defined]  # as above
         plot.axis.major_label_text_font_size = "9px"
         plot.axis.minor_tick_line_color = None
@@ -191,7 +193,7 @@ class TrackMaker:
         if logarithmic:
             plot.xaxis.formatter = CustomJSTickFormatter(code="return tick >= 1e4 || tick < 0.01 ? tick.toExponential(0).replace('e+', 'e') : String(tick)")
             ticks = [10.0**k for k in range(round(np.log10(across.start)), round(np.log10(across.end)) + 1)]
-            plot.xaxis.ticker = FixedTicker(ticks=ticks[:: 2 if len(ticks) > 5 else 1])  # noqa: PLR2004 - that fit
+            plot.xaxis.ticker = FixedTicker(ticks=ticks[1:-1])  # at the ends they would meet those of the next track
             plot.xgrid.ticker = FixedTicker(ticks=ticks)
         return plot
 
@@ -202,7 +204,8 @@ def _legend_above(plot: figure) -> None:
     legend.glyph_width, legend.glyph_height = 14, 8
     legend.spacing, legend.padding, legend.margin, legend.label_standoff = -4, 2, 0, 3
     legend.border_line_color = None
-    legend.ncols = 2
+    letters = [len(item.label.value) for item in legend.items]
+    legend.ncols = 2 if 12.0 * max(letters) + 60.0 < plot.width else 1
     legend.click_policy = "hide"
     plot.add_layout(legend, "below")
 

@@ -25,6 +25,7 @@ class ChannelKind(StrEnum):
     DEPTH = "depth"
     TIME = "time"
     GAS = "gas"  # an amount; an exact zero may be a clipped or missing value
+    GAS_IN = "gas_in"  # an amount in the mud that goes in: recycled gas
     REPORTED = "reported"  # computed by the logging company; kept for comparison
     DRILLING = "drilling"
 

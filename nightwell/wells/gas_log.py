@@ -43,7 +43,11 @@ class GasLog:
     @property
     def species(self) -> tuple[str, ...]:
         """Names of the gases in the log, without ``total_gas``."""
-        return tuple(str(name) for name in self.zeros.data_vars if name != "total_gas")
+        return tuple(
+            str(name)
+            for name in self.zeros.data_vars
+            if name != "total_gas" and known_channels()[str(name)].kind is ChannelKind.GAS
+        )
 
 
 def import_gas_log(path: Path | str, *, well: str | None = None) -> GasLog:

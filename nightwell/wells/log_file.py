@@ -102,7 +102,7 @@ def read_log(path: Path, required: Iterable[str], *, required_in_time: Iterable[
         values, report = _clean(values, header, channel)
         channels[name] = values
         reports.append(report)
-        if channel.kind is ChannelKind.GAS:
+        if channel.kind in {ChannelKind.GAS, ChannelKind.GAS_IN}:
             zeros[name] = values == 0.0
     known = {header.text for header in found.values()}
     unknown = [UnknownColumn(one.text, nearest_names(one.name)) for one in columns.headers if one.text not in known]

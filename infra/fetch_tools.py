@@ -23,6 +23,7 @@ import rootless_apt  # noqa: E402  a script's own folder is on the path; nothing
 from nightwell.programs import PACKAGES, TOOLS_DIRECTORY, find_program  # noqa: E402  the line above makes it importable
 
 TEST_PROGRAMS = (
+    "chromium",
     "debugfs",
     "e2fsck",
     "fio",

@@ -87,7 +87,10 @@ def binned(values: Floats, rows: NDArray[np.intp], most: int = MOST_ROWS) -> Flo
     padded = np.concatenate([chosen, np.full((padding, chosen.shape[1]), np.nan)])
     ordered = np.sort(padded.reshape(-1, step, chosen.shape[1]), axis=1)  # NaN last
     count = np.isfinite(ordered).sum(axis=1, keepdims=True)
-    low, high = (np.take_along_axis(ordered, at, axis=1)[:, 0] for at in (np.maximum(count - 1, 0) // 2, np.minimum(count // 2, step - 1)))
+    low, high = (
+        np.take_along_axis(ordered, at, axis=1)[:, 0]
+        for at in (np.maximum(count - 1, 0) // 2, np.minimum(count // 2, step - 1))
+    )
     with np.errstate(invalid="ignore"):
         return np.where(count[:, 0] > 0, (low + high) / 2.0, np.nan)
 

@@ -20,9 +20,13 @@ from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
 from nightwell.report import style
-from nightwell.report.curves import StreamLog, UNSEEN_INDICATOR, UNSEEN_SPECIES
+from nightwell.report.curves import UNSEEN_INDICATOR, UNSEEN_SPECIES, StreamLog
 from nightwell.report.page.content import (
-    DECADES, HIGHEST_CODE, RESIDUAL_STEP, Content, collect,
+    DECADES,
+    HIGHEST_CODE,
+    RESIDUAL_STEP,
+    Content,
+    collect,
 )  # fmt: skip
 from nightwell.report.page.panels import make_pixler, make_spectrum, make_ternary
 from nightwell.report.page.tracks import TrackMaker, make_tracks
@@ -94,8 +98,14 @@ def page_html(result: xr.DataTree, stream: Stream = Stream.TRAP_GAS, cube: xr.Da
     full = ColumnDataSource(dict(content.columns), name="full")
     drawn = [name for name in pens if f"v:{name}" in content.columns]
     empty = np.empty(0, dtype=np.float32)
-    shown = ColumnDataSource({"depth": empty, "row": np.empty(0, dtype=np.int32), **dict.fromkeys(drawn, empty),
-                              **{f"w:{name}": empty for name in drawn}})
+    shown = ColumnDataSource(
+        {
+            "depth": empty,
+            "row": np.empty(0, dtype=np.int32),
+            **dict.fromkeys(drawn, empty),
+            **{f"w:{name}": empty for name in drawn},
+        }
+    )
     top, bottom = float(log.depth[0]), max(float(log.depth[-1]), float(log.depth[0]) + 1e-3)
     depths = Range1d(bottom, top, bounds=(top - 0.02 * (bottom - top) - 1, bottom + 0.02 * (bottom - top) + 1))
     tracks = make_tracks(TrackMaker(content, shown, depths), content, result)

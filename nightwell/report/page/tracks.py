@@ -5,8 +5,22 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from bokeh.models import (
-    BoxSelectTool, BoxZoomTool, ColorBar, ColumnDataSource, CrosshairTool, CustomJSHover, CustomJSTickFormatter,
-    FixedTicker, HoverTool, LinearColorMapper, NumeralTickFormatter, PanTool, Range1d, ResetTool, SaveTool, Span,
+    BoxSelectTool,
+    BoxZoomTool,
+    ColorBar,
+    ColumnDataSource,
+    CrosshairTool,
+    CustomJSHover,
+    CustomJSTickFormatter,
+    FixedTicker,
+    HoverTool,
+    LinearColorMapper,
+    NumeralTickFormatter,
+    PanTool,
+    Range1d,
+    ResetTool,
+    SaveTool,
+    Span,
     WheelZoomTool,
 )  # fmt: skip
 from bokeh.palettes import Cividis256
@@ -73,7 +87,9 @@ class TrackMaker:
             left="left", right="right", top="top", bottom="bottom", fill_color="colour", line_width=0, source=boxes
         )
         plot.xaxis.ticker = FixedTicker(ticks=[k + 0.5 for k in range(len(names))])
-        plot.xaxis.major_label_overrides = {k + 0.5: name.replace("oil_indicator", "oil i.") for k, name in enumerate(names)}
+        plot.xaxis.major_label_overrides = {
+            k + 0.5: name.replace("oil_indicator", "oil i.") for k, name in enumerate(names)
+        }
         plot.xaxis.major_label_text_font_size = "8px"
         plot.xaxis.major_label_orientation = "vertical"
         plot.xgrid.visible = False
@@ -154,9 +170,7 @@ class TrackMaker:
     def _hover(self, plot: figure, pens: list[Pen], middle: float) -> None:
         """Show all curves of the track at the pointer's depth: an unseen line of points takes the pointer."""
         unseen = plot.scatter(x=middle, y="depth", source=self._shown, size=1, alpha=0.0)
-        words = {
-            pen.name: CustomJSHover(args={"source": self._shown, "name": pen.name}, code=_HOVER) for pen in pens
-        }
+        words = {pen.name: CustomJSHover(args={"source": self._shown, "name": pen.name}, code=_HOVER) for pen in pens}
         plot.add_tools(HoverTool(
             renderers=[unseen], mode="hline", attachment="left", point_policy="follow_mouse",
             limit=1,
@@ -191,9 +205,11 @@ class TrackMaker:
         else:
             plot.yaxis.visible = False
         if logarithmic:
-            plot.xaxis.formatter = CustomJSTickFormatter(code="return tick >= 1e4 || tick < 0.01 ? tick.toExponential(0).replace('e+', 'e') : String(tick)")
+            plot.xaxis.formatter = CustomJSTickFormatter(
+                code="return tick >= 1e4 || tick < 0.01 ? tick.toExponential(0).replace('e+', 'e') : String(tick)"
+            )
             ticks = [10.0**k for k in range(round(np.log10(across.start)), round(np.log10(across.end)) + 1)]
-            plot.xaxis.ticker = FixedTicker(ticks=ticks[1:-1])  # at the ends they would meet those of the next track
+            plot.xaxis.ticker = FixedTicker(ticks=ticks[1 : -1 : 2 if len(ticks) > 6 else 1])  # noqa: PLR2004 - at the ends they would meet those of the next track
             plot.xgrid.ticker = FixedTicker(ticks=ticks)
         return plot
 
@@ -233,9 +249,7 @@ def _class_boxes(log: StreamLog, names: list[str]) -> ColumnDataSource:
     return ColumnDataSource(columns)
 
 
-def make_tracks(
-    maker: TrackMaker, content: Content, result: xr.DataTree
-) -> list[figure]:
+def make_tracks(maker: TrackMaker, content: Content, result: xr.DataTree) -> list[figure]:
     """Make every track that the result has something for."""
     curves = [made for track in TRACKS if (made := maker.curves(track)) is not None]
     plots = [maker.rate(result), maker.classes(), *curves, maker.samples(result)]

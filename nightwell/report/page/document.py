@@ -15,7 +15,7 @@ from bokeh.document import Document
 from bokeh.embed import file_html
 from bokeh.events import MouseMove, Reset, SelectionGeometry, Tap
 from bokeh.layouts import column, gridplot, row
-from bokeh.models import ColumnDataSource, CustomJS, LayoutDOM, Model, Range1d
+from bokeh.models import ColumnDataSource, CustomJS, LayoutDOM, Model
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
@@ -28,6 +28,7 @@ from nightwell.report.page.content import (
     Content,
     collect,
 )  # fmt: skip
+from nightwell.report.page.figures import span
 from nightwell.report.page.panels import make_pixler, make_spectrum, make_ternary
 from nightwell.report.page.tracks import TrackMaker, make_tracks
 from nightwell.report.pixler import RATIOS
@@ -44,11 +45,11 @@ from nightwell.whole_file import written_whole
 SCREEN_ROWS = 1400
 
 _HOW = (
-    "Wheel over a track zooms all tracks, drag pans them; the box tools zoom to an interval or choose one for the Pixler "
-    "and ternary plots. The pointer's depth is drawn over all tracks, and its spectrum, ratios and values below; a click "
-    "holds it, another frees it. A click on a name in a legend hides the curve. A curve is broken where it is not "
-    "detected: a limit stands there as '<'. After ± stands one sigma. Amounts are ppm by volume on the sensitivities "
-    "of the species library. Heat map: white is not above two sigma of noise."
+    "Wheel over a track zooms all tracks, drag pans them; the box tools zoom to an interval or choose one for the "
+    "Pixler and ternary plots. The pointer's depth is drawn over all tracks, its spectrum, ratios and values below; "
+    "a click holds it, another frees it. A click on a name in a legend hides the curve. A curve is broken where it is "
+    "not detected: a limit stands there as '<'. After ± stands one sigma. Amounts are ppm by volume on the "
+    "sensitivities of the species library. Heat map: white is not above two sigma of noise."
 )
 
 
@@ -93,7 +94,7 @@ def page_html(result: xr.DataTree, stream: Stream = Stream.TRAP_GAS, cube: xr.Da
     """Return the page as text; parameters and errors as :func:`write_page`."""
     log = style.cut(result, style.PlotOptions(stream=stream), "page")
     pens = [pen.name for track in TRACKS for pen in track.pens]
-    content = collect(result, log, tuple([*pens, *RATIOS]), cube)
+    content = collect(result, log, (*pens, *RATIOS), cube)
     document = Document(title=f"{result.attrs['well']}: {str(stream).replace('_', ' ')}")
     full = ColumnDataSource(dict(content.columns), name="full")
     drawn = [name for name in pens if f"v:{name}" in content.columns]
@@ -107,12 +108,11 @@ def page_html(result: xr.DataTree, stream: Stream = Stream.TRAP_GAS, cube: xr.Da
         }
     )
     top, bottom = float(log.depth[0]), max(float(log.depth[-1]), float(log.depth[0]) + 1e-3)
-    depths = Range1d(bottom, top, bounds=(top - 0.02 * (bottom - top) - 1, bottom + 0.02 * (bottom - top) + 1))
+    depths = span(bottom, top, bounds=(top - 0.02 * (bottom - top) - 1, bottom + 0.02 * (bottom - top) + 1))
     tracks = make_tracks(TrackMaker(content, shown, depths), content, result)
     panels, sources = _panels(content, tracks)
     _connect(tracks)
-    toolbar = {"logo": None, "autohide": False}
-    grid = gridplot([list(tracks)], toolbar_location="above", toolbar_options=toolbar, merge_tools=True)
+    grid = gridplot([list(tracks)], toolbar_location="above", toolbar_options={"logo": None}, merge_tools=True)
     grid.name = "tracks"
     document.add_root(grid)
     document.add_root(panels)
@@ -195,7 +195,7 @@ def _words(result: xr.DataTree, log: StreamLog, content: Content) -> dict[str, o
         "simulated_words": "See provenance at the end.",
         "readings": _readings(log),
         "how": _HOW + (f" No spectra on this page: {content.why_no_heat}." if content.why_no_heat else ""),
-        "provenance": _provenance(attributes),
+        "provenance": _provenance({str(name): value for name, value in attributes.items()}),
     }
 
 
@@ -205,8 +205,8 @@ def _readings(log: StreamLog) -> str:
     if not found:
         return "<p>No interval has a reading.</p>"
     rows = "".join(
-        f'<tr data-top="{one.top_m:g}" data-bottom="{one.bottom_m:g}"><td>{one.top_m:,.0f}-{one.bottom_m:,.0f}&nbsp;m</td>'
-        f"<td>{escape(reading_in_words(one))}</td></tr>"
+        f'<tr data-top="{one.top_m:g}" data-bottom="{one.bottom_m:g}">'
+        f"<td>{one.top_m:,.0f}-{one.bottom_m:,.0f}&nbsp;m</td><td>{escape(reading_in_words(one))}</td></tr>"
         for one in found
     )
     return f"<table>{rows}</table>"

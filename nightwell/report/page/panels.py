@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from bokeh.models import ColumnDataSource, FixedTicker, NumeralTickFormatter, Range1d, Span
+from bokeh.models import ColumnDataSource, LogTicker, NumeralTickFormatter
+from bokeh.models.annotations import Span
 from bokeh.plotting import figure
 
 from nightwell.report import style
 from nightwell.report.page.content import DECADES, Content, Heat
+from nightwell.report.page.figures import make_figure, span, ticks
 from nightwell.report.pixler import HIGH, LABELS, LOW, load_zones
 from nightwell.report.ternary import CORNERS, to_plane
 
@@ -17,7 +19,7 @@ HEIGHT = 300
 def make_pixler() -> figure:
     """Make the Pixler plot: zones, the median of the chosen depths with quartiles, and the depth at the pointer."""
     plot = _plain("Pixler: chosen depths, pointer (dashed)", 330)
-    plot.x_range, plot.y_range = Range1d(-0.35, 3.35), Range1d(LOW, HIGH)
+    plot.x_range, plot.y_range = span(-0.35, 3.35), span(LOW, HIGH)
     for zone in load_zones():
         plot.varea(list(range(len(zone.low))), zone.low, zone.high, fill_color=zone.colour, fill_alpha=0.22)
         at = float(np.sqrt(zone.low[0] * min(zone.high[0], 2000.0)))
@@ -30,7 +32,7 @@ def make_pixler() -> figure:
     plot.scatter("x", "middle", source=chosen, size=7, fill_color=style.BLUE, line_color="white")
     plot.line("x", "y", source=pointer, line_color=style.VERMILION, line_width=1.6, line_dash="dashed")
     plot.scatter("x", "y", source=pointer, size=6, fill_color=style.VERMILION, line_color="white")
-    plot.xaxis.ticker = FixedTicker(ticks=[0, 1, 2, 3])
+    plot.xaxis.ticker = ticks(0, 1, 2, 3)
     plot.xaxis.major_label_overrides = dict(enumerate(LABELS))
     plot.yaxis.formatter = NumeralTickFormatter(format="0,0")
     plot.yaxis.axis_label = "ratio"
@@ -40,7 +42,7 @@ def make_pixler() -> figure:
 def make_ternary(content: Content) -> figure:
     """Make the ternary plot: every depth pale, the chosen ones dark, the pointer's marked."""
     plot = _plain("C2-C3-nC4, % of their sum", 300, logarithmic=False)
-    plot.x_range, plot.y_range = Range1d(-0.12, 1.12), Range1d(-0.12, 1.0)
+    plot.x_range, plot.y_range = span(-0.12, 1.12), span(-0.12, 1.0)
     for percent in range(20, 100, 20):
         for corner in range(3):
             ends = np.zeros((2, 3))
@@ -72,10 +74,10 @@ def make_ternary(content: Content) -> figure:
 
 def make_spectrum(heat: Heat) -> tuple[figure, figure]:
     """Make the spectrum at the pointer, and its residual under it."""
-    across = Range1d(float(heat.mz[0]) - 1.0, float(heat.mz[-1]) + 1.0)
+    across = span(float(heat.mz[0]) - 1.0, float(heat.mz[-1]) + 1.0)
     plot = _plain("Spectrum at the pointer: measured (bars), fit (ticks)", 570)
     plot.height = 195
-    plot.x_range, plot.y_range = across, Range1d(heat.highest_a * 10 ** (2 - DECADES), heat.highest_a * 3.0)
+    plot.x_range, plot.y_range = across, span(heat.highest_a * 10 ** (2 - DECADES), heat.highest_a * 3.0)
     missing = np.full(heat.mz.size, np.nan, dtype=np.float32)
     low = np.full(heat.mz.size, heat.highest_a * 10 ** (1 - DECADES))
     source = ColumnDataSource(
@@ -84,11 +86,11 @@ def make_spectrum(heat: Heat) -> tuple[figure, figure]:
     plot.segment("mz", "low", "mz", "measured", source=source, line_color="#7fa9c9", line_width=4)
     plot.scatter("mz", "fit", source=source, marker="dash", size=8, line_color=style.VERMILION, line_width=2)
     plot.yaxis.axis_label = "ion current, A"
-    plot.yaxis.ticker.desired_num_ticks = 4
+    plot.yaxis.ticker = LogTicker(desired_num_ticks=4)
     plot.name = "spectrum figure"
     under = _plain("", 570, logarithmic=False)
-    under.height, under.title.visible = 105, False  # type: ignore[attr-defined]  # bokeh's title is a Title once the figure is made
-    under.x_range, under.y_range = across, Range1d(-6.0, 6.0)
+    under.height = 105
+    under.x_range, under.y_range = across, span(-6.0, 6.0)
     under.vbar("mz", top="residual", width=0.7, source=source, fill_color=style.BLUE, line_color=None)
     for level in (-2.0, 2.0):
         under.add_layout(Span(location=level, dimension="width", line_dash="dotted", line_color="#6e6e6e"))
@@ -99,12 +101,5 @@ def make_spectrum(heat: Heat) -> tuple[figure, figure]:
 
 
 def _plain(title: str, width: int, *, logarithmic: bool = True) -> figure:
-    plot = figure(width=width, height=HEIGHT, title=title, tools="", toolbar_location=None,
-                  y_axis_type="log" if logarithmic else "linear", min_border_right=8)  # fmt: skip
-    plot.title.text_font_size = "11px"  # type: ignore[attr-defined]  # as above
-    plot.axis.major_label_text_font_size = "9px"
-    plot.axis.axis_label_text_font_size = "10px"
-    plot.axis.axis_label_text_font_style = "normal"
-    plot.axis.minor_tick_line_color = None
-    plot.grid.grid_line_color = "#e4e4e4"
-    return plot
+    scale = "log" if logarithmic else "linear"
+    return make_figure(title, width, HEIGHT, tools="", y_axis_type=scale, min_border_right=8)

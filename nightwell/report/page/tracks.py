@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import xarray as xr
 from bokeh.models import (
     BoxSelectTool,
     BoxZoomTool,
-    ColorBar,
     ColumnDataSource,
     CrosshairTool,
     CustomJSHover,
     CustomJSTickFormatter,
-    FixedTicker,
     HoverTool,
     LinearColorMapper,
     NumeralTickFormatter,
@@ -20,14 +20,15 @@ from bokeh.models import (
     Range1d,
     ResetTool,
     SaveTool,
-    Span,
     WheelZoomTool,
-)  # fmt: skip
+)
+from bokeh.models.annotations import ColorBar, Span, Title
 from bokeh.palettes import Cividis256
 from bokeh.plotting import figure
 
 from nightwell.report.curves import StreamLog, stream_log
 from nightwell.report.page.content import DECADES, HIGHEST_CODE, Content, Heat
+from nightwell.report.page.figures import make_figure, span, ticks
 from nightwell.report.tracks import CLASS_COLOURS, HAWORTH, SAMPLES, TRACKS, Pen, Track
 from nightwell.wells.streams import Stream
 
@@ -37,7 +38,9 @@ _WIDTHS = {"C1-C5": 225, "Haworth": 165, "Pixler, oil indicator": 165, "Aromatic
 _DASHES = {"-": "solid", "--": "dashed", ":": "dotted"}
 _MARKERS = {"o": "circle", "^": "triangle", "s": "square"}
 _OTHER = "#bdbdbd"
-_GRID = "#e4e4e4"
+_MOST_TICKS = 6
+
+_DECADE = "return tick >= 1e4 || tick < 0.01 ? tick.toExponential(0).replace('e+', 'e') : String(tick)"
 
 _HOVER = """
 const i = special_vars.index, data = source.data
@@ -66,7 +69,7 @@ class TrackMaker:
 
     def rate(self, result: xr.DataTree) -> figure:
         """Make the track of depths and rate of penetration."""
-        plot = self._figure("ROP, m/h", 118, Range1d(100.0, 0.0), labelled=True)
+        plot = self._figure("ROP, m/h", 118, span(100.0, 0.0), labelled=True)
         if "drilling" in result.children:
             drilling = result["drilling"].to_dataset()
             log = self._content.log
@@ -81,15 +84,14 @@ class TrackMaker:
         """Make the strips of fluid classes."""
         log = self._content.log
         names = [name for name in ("haworth", "pixler", "oil_indicator") if name in log.interpretation]
-        plot = self._figure("classes", 86, Range1d(0.0, float(max(len(names), 1))))
+        plot = self._figure("classes", 86, span(0.0, float(max(len(names), 1))))
         boxes = _class_boxes(log, names)
         drawn = plot.quad(
             left="left", right="right", top="top", bottom="bottom", fill_color="colour", line_width=0, source=boxes
         )
-        plot.xaxis.ticker = FixedTicker(ticks=[k + 0.5 for k in range(len(names))])
-        plot.xaxis.major_label_overrides = {
-            k + 0.5: name.replace("oil_indicator", "oil i.") for k, name in enumerate(names)
-        }
+        plot.xaxis.ticker = ticks(*(k + 0.5 for k in range(len(names))))
+        short = {"oil_indicator": "oil i."}
+        plot.xaxis.major_label_overrides = {k + 0.5: short.get(name, name) for k, name in enumerate(names)}
         plot.xaxis.major_label_text_font_size = "8px"
         plot.xaxis.major_label_orientation = "vertical"
         plot.xgrid.visible = False
@@ -103,7 +105,7 @@ class TrackMaker:
         if not pens:
             return None
         plot = self._figure(
-            f"{track.title}, {track.units}", _WIDTHS.get(track.title, 150), Range1d(track.low, track.high),
+            f"{track.title}, {track.units}", _WIDTHS.get(track.title, 150), span(track.low, track.high),
             logarithmic=track.logarithmic,
         )  # fmt: skip
         for pen in pens:
@@ -116,12 +118,13 @@ class TrackMaker:
                 plot.add_layout(Span(location=bound, dimension="height", line_color="#0b5fa5", line_dash="dashed",
                                      line_width=0.6))  # fmt: skip
         self._hover(plot, pens, float(np.sqrt(track.low * track.high)))
-        _legend_above(plot)
+        longest = max(len(pen.label) for pen in pens)
+        _legend_below(plot, two_columns=12.0 * longest + 60.0 < _WIDTHS.get(track.title, 150))
         return plot
 
     def samples(self, result: xr.DataTree) -> figure:
         """Make the track of the discrete samples of other streams: total gas by symbols."""
-        plot = self._figure("samples, ppm", 140, Range1d(0.1, 1e5), logarithmic=True)
+        plot = self._figure("samples, ppm", 140, span(0.1, 1e5), logarithmic=True)
         log = self._content.log
         for stream, label, colour, marker in SAMPLES:
             if stream == log.stream or stream not in result.children:
@@ -139,16 +142,16 @@ class TrackMaker:
             tips = [(label, "@x{0,0.0} ± @sigma{0,0.0} ppm"), ("depth, m", "@y{0.0}")]
             plot.add_tools(HoverTool(renderers=[drawn], tooltips=tips))
         if plot.renderers:
-            _legend_above(plot)
+            _legend_below(plot, two_columns=False)
         else:
-            plot.title.text = "samples: not in this analysis"  # type: ignore[attr-defined]  # bokeh's title is a Title once the figure is made
+            plot.title = Title(text="samples: not in this analysis", text_font_size="10.5px", align="center")
         return plot
 
     def heat(self, heat: Heat) -> figure:
         """Make the heat map."""
-        plot = self._figure("m/z, ion current", 270, Range1d(float(heat.mz[0]) - 0.5, float(heat.mz[-1]) + 0.5))
+        plot = self._figure("m/z, ion current", 270, span(float(heat.mz[0]) - 0.5, float(heat.mz[-1]) + 0.5))
         source = ColumnDataSource({"codes": [heat.codes], "residual": [heat.residual]}, name="heat")
-        mapper = LinearColorMapper(Cividis256, low=1, high=HIGHEST_CODE, low_color="white")
+        mapper = LinearColorMapper(palette=list(Cividis256), low=1, high=HIGHEST_CODE, low_color="white")
         plot.image(
             "codes", x=float(heat.mz[0]) - 0.5, y=heat.top_m, dw=float(heat.mz.size), dh=heat.bottom_m - heat.top_m,
             color_mapper=mapper, source=source,
@@ -157,7 +160,7 @@ class TrackMaker:
         codes = [(power - decades) / DECADES * HIGHEST_CODE for power in range(int(np.ceil(decades)), int(decades) + 9)]
         bar = ColorBar(
             color_mapper=mapper, width=7, height=220, padding=2, label_standoff=4, major_label_text_font_size="8px",
-            ticker=FixedTicker(ticks=codes),
+            ticker=ticks(*codes),
             formatter=CustomJSTickFormatter(
                 args={"low": decades, "scale": DECADES / HIGHEST_CODE},
                 code="return '1e' + Math.round(low + tick * scale) + ' A'",
@@ -187,17 +190,11 @@ class TrackMaker:
             BoxSelectTool(dimensions="height", persistent=True), ResetTool(), SaveTool(),
             CrosshairTool(overlay=self._line),
         ]  # fmt: skip
-        plot = figure(
-            width=width + (52 if labelled else 0), height=HEIGHT, y_range=self._depths, x_range=across, tools=tools,
-            x_axis_type="log" if logarithmic else "linear", x_axis_location="above", title=title,
-            min_border=0, min_border_right=3, output_backend="canvas", active_scroll=wheel, toolbar_location=None,
-            name=f"track {title}",
+        plot = make_figure(
+            title, width + (52 if labelled else 0), HEIGHT, y_range=self._depths, x_range=across, tools=tools,
+            x_axis_type="log" if logarithmic else "linear", x_axis_location="above", min_border=0, min_border_right=3,
+            output_backend="canvas", active_scroll=wheel, name=f"track {title}",
         )  # fmt: skip
-        plot.title.text_font_size = "10.5px"  # type: ignore[attr-defined]  # as above
-        plot.title.align = "center"  # type: ignore[attr-defined]  # as above
-        plot.axis.major_label_text_font_size = "9px"
-        plot.axis.minor_tick_line_color = None
-        plot.grid.grid_line_color = _GRID
         plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[0]")
         if labelled:
             plot.yaxis.axis_label = "measured depth, m"
@@ -205,25 +202,29 @@ class TrackMaker:
         else:
             plot.yaxis.visible = False
         if logarithmic:
-            plot.xaxis.formatter = CustomJSTickFormatter(
-                code="return tick >= 1e4 || tick < 0.01 ? tick.toExponential(0).replace('e+', 'e') : String(tick)"
-            )
-            ticks = [10.0**k for k in range(round(np.log10(across.start)), round(np.log10(across.end)) + 1)]
-            plot.xaxis.ticker = FixedTicker(ticks=ticks[1 : -1 : 2 if len(ticks) > 6 else 1])  # noqa: PLR2004 - at the ends they would meet those of the next track
-            plot.xgrid.ticker = FixedTicker(ticks=ticks)
+            plot.xaxis.formatter = CustomJSTickFormatter(code=_DECADE)
+            decades = [10.0**k for k in range(*_decades(across))]
+            # At the ends labels would meet those of the next track.
+            plot.xaxis.ticker = ticks(*decades[1 : -1 : 2 if len(decades) > _MOST_TICKS else 1])
+            plot.xgrid.ticker = ticks(*decades)
         return plot
 
 
-def _legend_above(plot: figure) -> None:
+def _legend_below(plot: figure, *, two_columns: bool) -> None:
     legend = plot.legend[0]
     legend.label_text_font_size = "9px"
     legend.glyph_width, legend.glyph_height = 14, 8
-    legend.spacing, legend.padding, legend.margin, legend.label_standoff = -4, 2, 0, 3
+    legend.update(spacing=-4, padding=2, margin=0, label_standoff=3)
     legend.border_line_color = None
-    letters = [len(item.label.value) for item in legend.items]
-    legend.ncols = 2 if 12.0 * max(letters) + 60.0 < plot.width else 1
+    legend.ncols = 2 if two_columns else 1
     legend.click_policy = "hide"
     plot.add_layout(legend, "below")
+
+
+def _decades(across: Range1d) -> tuple[int, int]:
+    """Return the powers of ten of a range's ends, the second one past the end."""
+    low, high = (round(float(np.log10(float(str(end))))) for end in (across.start, across.end))
+    return low, high + 1
 
 
 def _class_boxes(log: StreamLog, names: list[str]) -> ColumnDataSource:
@@ -235,18 +236,18 @@ def _class_boxes(log: StreamLog, names: list[str]) -> ColumnDataSource:
     edges = np.concatenate([log.depth[:1], middle, log.depth[-1:]])
     for position, name in enumerate(names):
         variable = log.interpretation[name]
-        bits = variable.to_numpy()
+        bits, title = variable.to_numpy(), str(variable.attrs["long_name"])
         meanings = str(variable.attrs["flag_meanings"]).split()
         masks = np.atleast_1d(variable.attrs["flag_masks"]).tolist()
         cuts = [0, *(np.flatnonzero(np.diff(bits)) + 1).tolist(), bits.size]
-        for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
+        for start, stop in pairwise(cuts):
             held = [meaning for meaning, mask in zip(meanings, masks, strict=True) if bits[start] & mask]
             for at, meaning in enumerate(held):
                 row = (position + at / len(held), position + (at + 1) / len(held), edges[start], edges[stop],
-                       CLASS_COLOURS.get(meaning, _OTHER), meaning.replace("_", " "), variable.attrs["long_name"])  # fmt: skip
+                       CLASS_COLOURS.get(meaning, _OTHER), meaning.replace("_", " "), title)  # fmt: skip
                 for column, value in zip(columns.values(), row, strict=True):
                     column.append(value)
-    return ColumnDataSource(columns)
+    return ColumnDataSource({name: np.array(values) for name, values in columns.items()})
 
 
 def make_tracks(maker: TrackMaker, content: Content, result: xr.DataTree) -> list[figure]:

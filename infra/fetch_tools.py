@@ -111,13 +111,8 @@ def write_wrapper(name: str, directory: Path) -> Path:
     libraries = sorted({path.parent.relative_to(root).as_posix() for path in root.glob("**/*.so*") if path.is_file()})
     wrapper = directory / "bin" / name
     wrapper.parent.mkdir(exist_ok=True)
-    wrapper.write_text(
-        WRAPPER.format(
-            libraries="'" + ":".join(f"@/{each}" for each in libraries) + "'",
-            program=program,
-            arguments=ARGUMENTS.get(name, ""),
-        )
-    )
+    named = "'" + ":".join(f"@/{each}" for each in libraries) + "'"
+    wrapper.write_text(WRAPPER.format(libraries=named, program=program, arguments=ARGUMENTS.get(name, "")))
     wrapper.chmod(0o755)
     return wrapper
 

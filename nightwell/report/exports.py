@@ -63,7 +63,8 @@ def write_csv(result: xr.DataTree, path: str | PathLike[str], stream: Stream = S
     """
     log = style.cut(result, style.PlotOptions(stream=stream), "CSV file")
     columns = [(CsvColumn("depth", "m", "measured depth"), log.depth), *_columns(log.species, "species")]
-    columns += _columns(log.indicators, "indicator")
+    seen = {column.name for column, _ in columns}  # an indicator that is one species stands there already
+    columns += [one for one in _columns(log.indicators, "indicator") if one[0].name not in seen]
     table = np.stack([values for _, values in columns], axis=1)
     # Amounts are float32: seven digits are all there is.
     formats = ["%.4f" if at == 0 else "%d" if c.name.endswith("_FLAG") else "%.7g" for at, (c, _) in enumerate(columns)]

@@ -231,9 +231,10 @@ def _legend(axes: Axes, columns: int) -> None:
 
 
 def _dates(axes: Axes) -> None:
-    locator = AutoDateLocator(maxticks=5)  # type: ignore[no-untyped-call]  # Matplotlib has no types for dates
+    locator = AutoDateLocator(minticks=3)  # type: ignore[no-untyped-call]  # Matplotlib has no types for dates
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]  # as above
+    axes.tick_params(axis="x", labelsize=6.5)
     axes.xaxis.get_offset_text().set_fontsize(7.5)
     axes.set_xlabel("time, UTC", fontsize=8)
 

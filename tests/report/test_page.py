@@ -103,7 +103,8 @@ def test_the_pointer_shows_values_with_sigma_and_moves_the_panels(page: Page) ->
     tooltip = page.locator(".bk-Tooltip, .bk-tooltip").filter(has_text="Wh").first
     expect(tooltip).to_contain_text(re.compile(r"Wh.*\d.* ± \d", re.DOTALL))
     values = page.evaluate(
-        "() => [nightwell.sources.spectrum.data.fit.some(Number.isFinite), nightwell.in_words('methane', nightwell.state.row)]"
+        "() => [nightwell.sources.spectrum.data.fit.some(Number.isFinite), "
+        "nightwell.in_words('methane', nightwell.state.row)]"
     )
     assert values[0] is True
     assert re.fullmatch(r"[\d,.]+ ± [\d,.]+ ppm", values[1])

@@ -42,9 +42,12 @@ def test_a_plot_says_what_it_is_made_from(kind: str, result: xr.DataTree) -> Non
     said = words(DRAWN[kind](result, style.PlotOptions()))
     for needed in ("SIMULATED", "Provenance: ", "trap gas", str(result.attrs["library_version"])):
         assert needed in said, needed
+
+
+def test_a_measured_well_carries_no_stamp(result: xr.DataTree) -> None:
     measured = result.copy()
     measured.attrs["simulated"] = 0
-    assert "SIMULATED" not in words(DRAWN[kind](measured, style.PlotOptions()))
+    assert "SIMULATED" not in words(draw_ternary(measured))
 
 
 @pytest.mark.parametrize("kind", sorted(DRAWN))

@@ -154,7 +154,7 @@ class TrackMaker:
         mapper = LinearColorMapper(palette=list(Cividis256), low=1, high=HIGHEST_CODE, low_color="white")
         plot.image(
             "codes", x=float(heat.mz[0]) - 0.5, y=heat.top_m, dw=float(heat.mz.size), dh=heat.bottom_m - heat.top_m,
-            color_mapper=mapper, source=source,
+            color_mapper=mapper, source=source,  # type: ignore[call-arg]  # Bokeh's types lack it
         )  # fmt: skip
         decades = np.log10(heat.highest_a) - DECADES
         codes = [(power - decades) / DECADES * HIGHEST_CODE for power in range(int(np.ceil(decades)), int(decades) + 9)]

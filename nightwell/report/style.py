@@ -179,7 +179,8 @@ def write_figure(draw: Callable[[], Figure], path: str | PathLike[str], dpi: int
         The name ends otherwise.
     """
     target = Path(path)
-    suffix = target.suffix.lower()
+    special = target.exists() and not target.is_file()  # a folder is refused below; a device has no ending
+    suffix = FORMATS[0] if special else target.suffix.lower()
     if suffix not in FORMATS:
         raise InputError(
             f"plot file {target.name}",

@@ -11,7 +11,7 @@ from nightwell.reanalysis import SCANS_PATH, method_of, place_of, scans_of_versi
 from nightwell.settings import load_settings
 from nightwell.sites.build import store_location
 from tasks.artifacts import publish_picture
-from tasks.wells import analyse, build_cubes, commit_analysis, draw_depth_log, export_las
+from tasks.wells import analyse, build_cubes, commit_analysis, draw_depth_log, draw_pixler, export_las, make_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Products:
     results: str
     cube: Path
     depth_log: Path
+    page: Path
     las: Path
     simulated: bool
 
@@ -38,13 +39,14 @@ class Products:
             f"cubes (depth x m/z)   {self.cube}",
             f"species, indicators   {self.results}, analysis {self.analysis_id} ({new})",
             f"depth log             {self.depth_log}",
+            f"page (in a browser)   {self.page}",
             f"LAS 2.0               {self.las}",
         ]
 
 
 @flow(name="reanalyse-well", flow_run_name="re-analyse {volume} {version}", persist_result=False)
 def reanalyse_well(volume: str, version: str = "latest", path: str = SCANS_PATH, out: str | None = None) -> Products:
-    """Read a well's raw scans from a backup, and turn them into species, indicators, a depth log and LAS.
+    """Read a well's raw scans from a backup, and turn them into species, indicators, a depth log, a page and LAS.
 
     Args:
         volume: The volume that holds the well.
@@ -65,8 +67,11 @@ def reanalyse_well(volume: str, version: str = "latest", path: str = SCANS_PATH,
         result = analyse(found.scans, found.inputs, method)
         analysis, is_new = commit_analysis(result, place)
         depth_log = draw_depth_log(result, folder / "depth_log.png")
+        pixler = draw_pixler(result, folder / "pixler.png")
+        page = make_page(result, cube, folder / f"{well}.html")
         las = export_las(result, folder / f"{well}.las")
         publish_picture(depth_log, "Depth log", well)
+        publish_picture(pixler, "Pixler plot", well)
         return Products(
             well=well,
             volume=volume,
@@ -76,6 +81,7 @@ def reanalyse_well(volume: str, version: str = "latest", path: str = SCANS_PATH,
             results=results,
             cube=cube,
             depth_log=depth_log,
+            page=page,
             las=las,
             simulated=bool(result.tree.attrs.get("simulated")),
         )

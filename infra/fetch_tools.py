@@ -23,6 +23,7 @@ import rootless_apt  # noqa: E402  a script's own folder is on the path; nothing
 from nightwell.programs import PACKAGES, TOOLS_DIRECTORY, find_program  # noqa: E402  the line above makes it importable
 
 TEST_PROGRAMS = (
+    "chromium",
     "debugfs",
     "e2fsck",
     "fio",
@@ -41,13 +42,21 @@ GROUPS = {
     "bench": ("restic",),
 }
 
+#: Programs whose start script names folders of an installed system: what to run instead, below ``root``.
+REAL_PROGRAMS = {"chromium": "usr/lib/chromium/chromium"}
+#: Arguments that a program needs because it was unpacked: Chromium's sandbox helper would have to belong to root.
+ARGUMENTS = {"chromium": " --no-sandbox"}
+
 WRAPPER = """#!/bin/sh
 # Written by infra/fetch_tools.py: runs a program that was unpacked, not installed.
 root=$(dirname "$(dirname "$(readlink -f "$0")")")/root
 libraries={libraries}
 LD_LIBRARY_PATH="$(printf '%s' "$libraries" | sed "s|@|$root|g")${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
 export LD_LIBRARY_PATH
-exec "$root/{program}" "$@"
+if [ ! -e /etc/fonts/fonts.conf ] && [ -e "$root/etc/fonts/fonts.conf" ]; then
+    export FONTCONFIG_PATH="$root/etc/fonts"
+fi
+exec "$root/{program}"{arguments} "$@"
 """
 
 
@@ -95,16 +104,16 @@ def write_wrapper(name: str, directory: Path) -> Path:
     """Write ``bin/<name>`` for a program unpacked below ``root``; the folder can be moved afterwards."""
     root = directory / "root"
     folders = ("usr/bin", "usr/sbin", "bin", "sbin")
-    program = next((f"{folder}/{name}" for folder in folders if (root / folder / name).is_file()), None)
+    places = (REAL_PROGRAMS.get(name, ""), *(f"{folder}/{name}" for folder in folders))
+    program = next((place for place in places if place and (root / place).is_file()), None)
     if program is None:
         raise rootless_apt.RootlessAptError(f"the package {PACKAGES.get(name, name)} holds no program {name}")
     # Some packages keep libraries in folders of their own, which their installed run path would name.
     libraries = sorted({path.parent.relative_to(root).as_posix() for path in root.glob("**/*.so*") if path.is_file()})
     wrapper = directory / "bin" / name
     wrapper.parent.mkdir(exist_ok=True)
-    wrapper.write_text(
-        WRAPPER.format(libraries="'" + ":".join(f"@/{each}" for each in libraries) + "'", program=program)
-    )
+    named = "'" + ":".join(f"@/{each}" for each in libraries) + "'"
+    wrapper.write_text(WRAPPER.format(libraries=named, program=program, arguments=ARGUMENTS.get(name, "")))
     wrapper.chmod(0o755)
     return wrapper
 

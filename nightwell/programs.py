@@ -14,6 +14,7 @@ from nightwell.errors import NotFoundError
 
 #: Program and the Debian package that holds it.
 PACKAGES = {
+    "chromium": "chromium",
     "debugfs": "e2fsprogs",
     "e2fsck": "e2fsprogs",
     "fio": "fio",

@@ -14,10 +14,12 @@ from prefect.cache_policies import NO_CACHE
 from nightwell.reanalysis import candidates_of, method_of, place_of
 from nightwell.report.depth_log import write_depth_log
 from nightwell.report.las import write_las
+from nightwell.report.page.document import write_page
+from nightwell.report.pixler import write_pixler
 from nightwell.settings import Settings
 from nightwell.wells.analysis import Method, analyse_well
 from nightwell.wells.archive import Analysis, Place, ResultsArchive
-from nightwell.wells.container import write_cube
+from nightwell.wells.container import open_cube, write_cube
 from nightwell.wells.cube import build_cube
 from nightwell.wells.fleet.cluster import dask_client
 from nightwell.wells.fleet.night import Night, run_night
@@ -55,6 +57,18 @@ def commit_analysis(result: Analysed, place: Place) -> tuple[Analysis, bool]:
 def draw_depth_log(result: Analysed, target: Path) -> Path:
     """Write the depth log as a picture."""
     return write_depth_log(result.tree, target)
+
+
+@task(name="draw the Pixler plot", cache_policy=NO_CACHE, persist_result=False)
+def draw_pixler(result: Analysed, target: Path) -> Path:
+    """Write the Pixler plot as a picture."""
+    return write_pixler(result.tree, target)
+
+
+@task(name="write the page", cache_policy=NO_CACHE, persist_result=False)
+def make_page(result: Analysed, cube: Path, target: Path) -> Path:
+    """Write the interactive page, with the cubes' errors."""
+    return write_page(result.tree, target, cube=open_cube(cube))
 
 
 @task(name="write LAS", cache_policy=NO_CACHE, persist_result=False)

@@ -1,4 +1,4 @@
-"""``nightwell well``: import raw scans, analyse a well from a file or from a backup, plot it, export it.
+"""``nightwell well``: import raw scans, analyse a well from a file or from a backup, plot it, page it, export it.
 
 The scientific stack is imported inside the commands: a backup must not wait two seconds for it.
 """
@@ -24,6 +24,28 @@ if TYPE_CHECKING:
     from xarray import DataTree
 
     from nightwell.wells.archive import ResultsArchive
+    from nightwell.wells.streams import Stream
+
+
+class PlotKind(StrEnum):
+    """Kinds of plot."""
+
+    DEPTH_LOG = "depth-log"
+    PIXLER = "pixler"
+    TERNARY = "ternary"
+    HEAT_MAP = "heat-map"
+    SPECTRUM = "spectrum"
+    QUALITY = "quality"
+
+
+class ExportFormat(StrEnum):
+    """Formats of export."""
+
+    LAS = "las"
+    CSV = "csv"
+    ZARR = "zarr"
+    WITS0 = "wits0"
+
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -140,6 +162,7 @@ def normalise(
 
 
 Well = Annotated[str, typer.Argument(help="Name of the well.")]
+StreamName = Annotated[str, typer.Option("--stream", help="trap_gas, mud_fluid, cuttings_background, cuttings_crush.")]
 Analysis = Annotated[str, typer.Option("--analysis", help="'latest', or the beginning of an analysis id.")]
 
 
@@ -217,18 +240,72 @@ def list_analyses(name: Well, *, as_json: AsJson = False) -> None:
 @command
 def plot(
     name: Well,
-    target: Annotated[Path, typer.Argument(help="PNG file to write.")],
+    target: Annotated[Path, typer.Argument(help="PNG or PDF file to write.")],
     *,
+    kind: Annotated[PlotKind, typer.Option(help="Which plot.")] = PlotKind.DEPTH_LOG,
     analysis: Analysis = "latest",
+    stream: StreamName = "trap_gas",
     top: Annotated[float | None, typer.Option(help="Upper depth, m.")] = None,
     bottom: Annotated[float | None, typer.Option(help="Lower depth, m.")] = None,
+    depth: Annotated[float | None, typer.Option(help="Depth of a spectrum, m; by default that with most gas.")] = None,
+    cube: Annotated[Path | None, typer.Option(help="The cubes, for errors in spectrum and heat map.")] = None,
+    scans: Annotated[Path | None, typer.Option(help="The raw scans, for blanks and standards in quality.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw the depth log of an analysis."""
-    from nightwell.report.depth_log import DepthLogOptions, write_depth_log
+    """Draw a plot of an analysis: depth log, Pixler, ternary, heat map, spectrum or quality."""
+    from nightwell.report.plots import PlotInputs, write_plot
+    from nightwell.report.style import PlotOptions
+    from nightwell.wells.container import open_cube, open_scans
 
-    result = _archive(name).open(analysis)
-    write_depth_log(result, target, DepthLogOptions(top_m=top, bottom_m=bottom))
+    options = PlotOptions(stream=_stream(stream), top_m=top, bottom_m=bottom, depth_m=depth)
+    inputs = PlotInputs(
+        cube=None if cube is None else open_cube(cube), scans=None if scans is None else open_scans(scans)
+    )
+    write_plot(kind, _archive(name).open(analysis), target, options, inputs)
+    _wrote(target, as_json=as_json)
+
+
+@well.command("page")
+@command
+def page(
+    name: Well,
+    target: Annotated[Path, typer.Argument(help="HTML file to write.")],
+    *,
+    analysis: Analysis = "latest",
+    stream: StreamName = "trap_gas",
+    cube: Annotated[Path | None, typer.Option(help="The cubes, for residuals in sigma of the measurement.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one interactive page that works offline: tracks, Pixler, ternary, heat map and spectra."""
+    from nightwell.report.page.document import write_page
+    from nightwell.wells.container import open_cube
+
+    cubes = None if cube is None else open_cube(cube)
+    write_page(_archive(name).open(analysis), target, _stream(stream), cubes)
+    _wrote(target, as_json=as_json)
+
+
+@well.command("export")
+@command
+def export(
+    name: Well,
+    target: Annotated[Path, typer.Argument(help="File to write (a folder for zarr).")],
+    *,
+    form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
+    analysis: Analysis = "latest",
+    stream: StreamName = "trap_gas",
+    as_json: AsJson = False,
+) -> None:
+    """Write an analysis as LAS 2.0, CSV, Zarr or WITS level 0 records."""
+    from nightwell.report.exports import write_csv, write_wits, write_zarr
+    from nightwell.report.las import write_las
+
+    result, chosen = _archive(name).open(analysis), _stream(stream)
+    if form is ExportFormat.ZARR:
+        write_zarr(result, target)
+    else:
+        writers = {ExportFormat.LAS: write_las, ExportFormat.CSV: write_csv, ExportFormat.WITS0: write_wits}
+        writers[form](result, target, chosen)
     _wrote(target, as_json=as_json)
 
 
@@ -348,6 +425,20 @@ def one_of(kind: type[Choice], text: str, option: str) -> Choice:
             cause="a word is misspelt",
             next_step="give one of these",
         ) from error
+
+
+def _stream(name: str) -> Stream:
+    from nightwell.wells.streams import Stream
+
+    if name not in tuple(Stream):
+        raise InputError(
+            "--stream",
+            expected=f"one of {', '.join(Stream)}",
+            found=repr(name),
+            cause="the name is misspelt",
+            next_step="choose one of them",
+        )
+    return Stream(name)
 
 
 def _archive(name: str) -> ResultsArchive:

@@ -14,8 +14,8 @@ from nightwell.wells.streams import Stream
 
 Floats = NDArray[np.float64]
 
-_UNSEEN_SPECIES = (SpeciesFlag.BELOW_DETECTION | SpeciesFlag.MISSING_INPUT).value
-_UNSEEN_INDICATOR = (IndicatorFlag.NOT_DETECTED | IndicatorFlag.MISSING_INPUT | IndicatorFlag.BELOW_DETECTION).value
+UNSEEN_SPECIES = (SpeciesFlag.BELOW_DETECTION | SpeciesFlag.MISSING_INPUT).value
+UNSEEN_INDICATOR = (IndicatorFlag.NOT_DETECTED | IndicatorFlag.MISSING_INPUT | IndicatorFlag.BELOW_DETECTION).value
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ class StreamLog:
         if name in self.species["species"].to_numpy().tolist():
             at = self.species["species"].to_numpy().tolist().index(name)
             flag = self.species["flag"].to_numpy()[:, at]
-            return _curve(self.species, at, flag, _UNSEEN_SPECIES)
+            return _curve(self.species, at, flag, UNSEEN_SPECIES)
         if name in self.indicators["indicator"].to_numpy().tolist():
             at = self.indicators["indicator"].to_numpy().tolist().index(name)
             flag = self.indicators["flag"].to_numpy()[:, at]
-            return _curve(self.indicators, at, flag, _UNSEEN_INDICATOR)
+            return _curve(self.indicators, at, flag, UNSEEN_INDICATOR)
         return None
 
 

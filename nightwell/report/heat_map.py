@@ -70,8 +70,8 @@ def draw_heat_map(
     step = -(-rows.size // MOST_ROWS)
     grouped = f"Each row is the median of {step} depths. " if step > 1 else "Each row is one depth. "
     notes = (
-        f"{grouped}White: not measured, or less than two sigma of noise once the blank is removed. Residual: measured less fit, "
-        f"{unit}; purple: the library explains too little, orange: too much."
+        f"{grouped}White: not measured, or less than two sigma of noise once the blank is removed. Residual: measured "
+        f"less fit, {unit}; purple: the library explains too little, orange: too much."
     )
     style.frame(figure, result, f"m/z against depth: {style.depths_in_words(log)}", notes)
     return figure
@@ -80,9 +80,19 @@ def draw_heat_map(
 def binned(values: Floats, rows: NDArray[np.intp], most: int = MOST_ROWS) -> Floats:
     """Return medians of neighbouring rows, float64 (at most ``most``, column); NaN where a group has no value."""
     step = max(1, -(-rows.size // most))
-    starts = range(0, rows.size, step)
-    groups = (values[rows[start : start + step]] for start in starts)
-    return np.stack([_median(group) for group in groups]) if rows.size else np.empty((0, values.shape[1]))
+    chosen = values[rows]
+    if step == 1:
+        return chosen
+    padding = -rows.size % step
+    padded = np.concatenate([chosen, np.full((padding, chosen.shape[1]), np.nan)])
+    ordered = np.sort(padded.reshape(-1, step, chosen.shape[1]), axis=1)  # NaN last
+    count = np.isfinite(ordered).sum(axis=1, keepdims=True)
+    low, high = (
+        np.take_along_axis(ordered, at, axis=1)[:, 0]
+        for at in (np.maximum(count - 1, 0) // 2, np.minimum(count // 2, step - 1))
+    )
+    with np.errstate(invalid="ignore"):
+        return np.where(count[:, 0] > 0, (low + high) / 2.0, np.nan)
 
 
 def noise_of(spectra: Spectra, rows: NDArray[np.intp]) -> Floats:

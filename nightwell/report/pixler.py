@@ -89,10 +89,10 @@ def draw_pixler(result: xr.DataTree, options: style.PlotOptions | None = None) -
     bar.ax.tick_params(labelsize=7.5)
     nothing = "" if np.isfinite(ratios).any() else " No ratio is detected in this interval."
     notes = (
-        "Bold: median over an interval of one Haworth reading, bars its quartiles, where a ratio is detected at half of "
-        f"the depths or more. Thin: single depths with 50 ppm or more, at most {_MOST_THIN_LINES}. Zones: Pixler (1969) "
-        "with the limits of mud-logging practice; none are given for C1/C5. The class 'pixler' of the depth log reads "
-        f"C1/C2 alone, by its own, overlapping limits.{nothing}"
+        "Bold: median over an interval of one Haworth reading, bars its quartiles, where a ratio is detected at half "
+        f"of the depths or more. Thin: single depths with 50 ppm or more, at most {_MOST_THIN_LINES}. Zones: Pixler "
+        "(1969) with the limits of mud-logging practice; none are given for C1/C5. The class 'pixler' of the depth "
+        f"log reads C1/C2 alone, by its own, overlapping limits.{nothing}"
     )
     style.frame(figure, result, f"Pixler plot: {style.depths_in_words(log)}", notes)
     return figure
@@ -120,11 +120,11 @@ def _thin_lines(axes: Axes, log: StreamLog, ratios: Floats, colours: ScalarMappa
     if gas is not None:
         known = known[gas.value[known] >= 50.0]  # noqa: PLR2004 - as in classes.toml: ratios of background say nothing
     for row in known[:: max(1, -(-known.size // _MOST_THIN_LINES))]:
-        axes.plot(range(4), ratios[row], color=colours.to_rgba(log.depth[row]), linewidth=0.5, alpha=0.25)
+        axes.plot(range(4), ratios[row], color=_colour(colours, float(log.depth[row])), linewidth=0.5, alpha=0.25)
 
 
 def _bold_line(axes: Axes, one: Summary, colours: ScalarMappable) -> None:
-    colour = colours.to_rgba(one.middle_m)
+    colour = _colour(colours, one.middle_m)
     axes.errorbar(
         range(4), one.median, yerr=[one.median - one.low, one.high - one.median], color=colour, marker="o",
         markersize=5, markeredgecolor="white", markeredgewidth=0.6, linewidth=2.0, elinewidth=0.9, capsize=2.5,
@@ -148,6 +148,11 @@ def _finish(axes: Axes) -> None:
     axes.set_ylabel("ratio")
     style.tidy(axes)
     axes.tick_params(axis="x", labelsize=10)
+
+
+def _colour(colours: ScalarMappable, depth_m: float) -> tuple[float, float, float, float]:
+    red, green, blue, alpha = np.ravel(colours.to_rgba(np.array([depth_m]))).tolist()
+    return red, green, blue, alpha
 
 
 def _depth_colours(log: StreamLog) -> ScalarMappable:

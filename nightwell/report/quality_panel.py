@@ -53,7 +53,8 @@ def draw_quality_panel(
     options
         Stream and interval.
     scans
-        The raw scans, for blanks and standards; without them those two panels say that they are not there.
+        The raw scans, for blanks and standards of a result without a group ``qc``; without either those two panels say
+        that they are not there.
 
     Raises
     ------
@@ -67,8 +68,9 @@ def draw_quality_panel(
     _draw_fit(panels[0], log)
     _draw_scans(panels[1], log)
     _draw_flags(panels[2], log)
-    _draw_blanks(panels[3], scans, options.stream)
-    _draw_standards(panels[4], scans)
+    quality = result["qc"].to_dataset() if "qc" in result.children else None
+    _draw_blanks(panels[3], _blanks(quality, scans, options.stream), options.stream)
+    _draw_standards(panels[4], _standards(quality, scans))
     _draw_species(panels[5], log)
     for panel in panels[:3]:
         panel.set_xlim(float(log.depth[0]), float(log.depth[-1]))
@@ -153,13 +155,33 @@ def _draw_flags(axes: Axes, log: StreamLog) -> None:
     _title(axes, "flags of the cube (share of depths)")
 
 
-def _draw_blanks(axes: Axes, scans: xr.DataTree | None, stream: Stream) -> None:
+def _blanks(quality: xr.Dataset | None, scans: xr.DataTree | None, stream: Stream) -> xr.Dataset | None:
+    """Return ``intensity`` (scan, mz), ``time`` and ``mz`` of blanks: of the analysis itself, else of the raw scans."""
+    if quality is not None and "blank_intensity" in quality:
+        own = np.flatnonzero(quality["blank_stream"].to_numpy() == stream.code)
+        chosen = quality[["blank_intensity", "blank_time", "mz"]].isel(blank=own)
+        return chosen.rename({"blank_intensity": "intensity", "blank_time": "time", "blank": "scan"}).load()
+    return None if scans is None else _of_kind(scans, ScanKind.BLANK, stream)
+
+
+def _standards(quality: xr.Dataset | None, scans: xr.DataTree | None) -> dict[str, tuple[NDArray[np.generic], Floats]]:
+    """Return time and change [percent] of what a standard showed, by label."""
+    if quality is not None and quality.sizes.get("standard", 0) > 1:
+        gain = 100.0 * (quality["drift_gain"].to_numpy().astype(np.float64) - 1.0)
+        return {"sensitivity at m/z 28": (quality["standard_time"].to_numpy(), gain)}
+    chosen = None if scans is None else _of_kind(scans, ScanKind.STANDARD, None)
+    if chosen is None or chosen.sizes["scan"] < 2:  # noqa: PLR2004 - a drift needs two
+        return {}
+    current = chosen["intensity"].to_numpy().astype(np.float64)
+    first = np.nanmean(current[: max(1, min(5, current.shape[0] // 10))], axis=0)
+    largest = np.argsort(-np.nan_to_num(first))[:_STANDARD_PEAKS].tolist()
+    time, mz = chosen["time"].to_numpy(), chosen["mz"].to_numpy()
+    return {f"m/z {mz[at]:.0f}": (time, 100.0 * (current[:, at] / first[at] - 1.0)) for at in largest}
+
+
+def _draw_blanks(axes: Axes, chosen: xr.Dataset | None, stream: Stream) -> None:
     _title(axes, f"blanks of {stream.replace('_', ' ')}")
-    if scans is None:
-        style.absent(axes, "blanks (needs the raw scans)")
-        return
-    chosen = _of_kind(scans, ScanKind.BLANK, stream)
-    if not chosen.sizes["scan"]:
+    if chosen is None or not chosen.sizes["scan"]:
         style.absent(axes, "blanks of this stream")
         return
     time, mz = chosen["time"].to_numpy(), chosen["mz"].to_numpy()
@@ -172,30 +194,24 @@ def _draw_blanks(axes: Axes, scans: xr.DataTree | None, stream: Stream) -> None:
     axes.set_ylabel("ion current, A", fontsize=8)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high * (high / low) ** 0.28)
-    axes.legend(fontsize=6.5, ncols=3, frameon=False, loc="upper left", handletextpad=0.1, columnspacing=0.8, markerscale=2)
+    axes.legend(
+        fontsize=6.5, ncols=3, frameon=False, loc="upper left", handletextpad=0.1, columnspacing=0.8, markerscale=2
+    )
     _dates(axes)
 
 
-def _draw_standards(axes: Axes, scans: xr.DataTree | None) -> None:
+def _draw_standards(axes: Axes, shown: dict[str, tuple[NDArray[np.generic], Floats]]) -> None:
     _title(axes, "standards: drift since the first")
-    if scans is None:
-        style.absent(axes, "standards (needs the raw scans)")
-        return
-    chosen = _of_kind(scans, ScanKind.STANDARD, None)
-    if chosen.sizes["scan"] < 2:  # noqa: PLR2004 - a drift needs two
+    if not shown:
         style.absent(axes, "standards")
         return
-    current = chosen["intensity"].to_numpy().astype(np.float64)
-    first = np.nanmean(current[: max(1, min(5, current.shape[0] // 10))], axis=0)
-    for colour, at in zip(_COLOURS, np.argsort(-np.nan_to_num(first))[:_STANDARD_PEAKS].tolist(), strict=False):
-        drift = 100.0 * (current[:, at] / first[at] - 1.0)
-        axes.plot(chosen["time"].to_numpy(), drift, ".", markersize=2.5, color=colour,
-                  label=f"m/z {chosen['mz'].to_numpy()[at]:.0f}", rasterized=True)  # fmt: skip
+    for colour, (label, (time, change)) in zip(_COLOURS, shown.items(), strict=False):
+        axes.plot(time, change, ".", markersize=2.5, color=colour, label=label, rasterized=True)
     axes.axhline(0.0, color="black", linewidth=0.7)
     axes.set_ylabel("change, %", fontsize=8)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.3 * (high - low))
-    axes.legend(fontsize=6.5, ncols=4, frameon=False, loc="upper left", handletextpad=0.1, columnspacing=0.8, markerscale=2)
+    _legend(axes, columns=4)
     _dates(axes)
 
 
@@ -207,10 +223,18 @@ def _of_kind(scans: xr.DataTree, kind: ScanKind, stream: Stream | None) -> xr.Da
     return dataset[["intensity", "time", "mz"]].isel(scan=np.flatnonzero(chosen)).load()
 
 
+def _legend(axes: Axes, columns: int) -> None:
+    axes.legend(
+        fontsize=6.5, ncols=columns, frameon=False, loc="upper left", handletextpad=0.1, columnspacing=0.8,
+        markerscale=2,
+    )  # fmt: skip
+
+
 def _dates(axes: Axes) -> None:
-    locator = AutoDateLocator(maxticks=5)
+    locator = AutoDateLocator(minticks=3)  # type: ignore[no-untyped-call]  # Matplotlib has no types for dates
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]  # as above
+    axes.tick_params(axis="x", labelsize=6.5)
     axes.xaxis.get_offset_text().set_fontsize(7.5)
     axes.set_xlabel("time, UTC", fontsize=8)
 

@@ -28,7 +28,7 @@ def write_spectrum(
     options: style.PlotOptions | None = None,
     cube: xr.DataTree | None = None,
 ) -> Path:
-    """Write the spectrum at one depth as PNG or PDF; errors as :func:`draw_spectrum` and :func:`~.style.write_figure`."""
+    """Write the spectrum at one depth as PNG or PDF; errors as :func:`draw_spectrum`, :func:`~.style.write_figure`."""
     return style.write_figure(lambda: draw_spectrum(result, options, cube), path)
 
 
@@ -65,8 +65,8 @@ def draw_spectrum(
     _draw_quality(upper, result, options, row)
     stream = str(options.stream).replace("_", " ")
     notes = (
-        f"Bars: measured, blank removed. Ticks: fit. Names: the species that gives most of the peak. Residual: measured "
-        f"less fit, {unit}. A hollow mark is at or below zero in the measurement."
+        f"Bars: measured, blank removed. Ticks: fit. Names: the species that gives most of the peak. Residual: "
+        f"measured less fit, {unit}. A hollow mark is at or below zero in the measurement."
     )
     style.frame(figure, result, f"Spectrum: {stream} at {spectra.depth[row]:,.1f} m", notes)
     return figure
@@ -86,7 +86,7 @@ def owners(spectra: Spectra, row: int) -> list[str]:
     best = parts.argmax(axis=1)
     total = parts.sum(axis=1)
     return [
-        spectra.species[k] if sum_ > 0 and parts[i, k] > 0.5 * sum_ else ""  # noqa: PLR2004 - a majority
+        spectra.species[k] if sum_ > 0 and parts[i, k] > 0.5 * sum_ else ""
         for i, (k, sum_) in enumerate(zip(best.tolist(), total.tolist(), strict=True))
     ]
 
@@ -105,7 +105,9 @@ def _draw_peaks(axes: Axes, spectra: Spectra, row: int) -> None:
         label="measured", yerr=error, error_kw={"elinewidth": 0.6, "ecolor": "#444444"},
     )  # fmt: skip
     shown = known & (fit > floor)
-    axes.plot(spectra.mz[shown], fit[shown], "_", color=style.VERMILION, markersize=7.5, markeredgewidth=1.8, label="fit")
+    axes.plot(
+        spectra.mz[shown], fit[shown], "_", color=style.VERMILION, markersize=7.5, markeredgewidth=1.8, label="fit"
+    )
     hollow = known & (measured <= 0)
     if hollow.any():
         axes.plot(spectra.mz[hollow], np.full(hollow.sum(), floor * 1.25), "v", color="none", markersize=3.5,

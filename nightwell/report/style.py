@@ -156,7 +156,7 @@ def depths_in_words(log: StreamLog) -> str:
     return f"{stream}, {log.depth[0]:,.1f} to {log.depth[-1]:,.1f} m, {log.depth.size:,} depths"
 
 
-def write_figure(draw: Callable[[], Figure], path: str | PathLike[str]) -> Path:
+def write_figure(draw: Callable[[], Figure], path: str | PathLike[str], dpi: int = DPI) -> Path:
     """Write a plot as PNG or PDF, as the name ends; whole or not at all.
 
     Parameters
@@ -165,6 +165,8 @@ def write_figure(draw: Callable[[], Figure], path: str | PathLike[str]) -> Path:
         Draws it; called after the name was checked.
     path
         ``.png`` or ``.pdf``.
+    dpi
+        Resolution of a PNG, and of the parts of a PDF that are pictures.
 
     Returns
     -------
@@ -177,7 +179,8 @@ def write_figure(draw: Callable[[], Figure], path: str | PathLike[str]) -> Path:
         The name ends otherwise.
     """
     target = Path(path)
-    suffix = target.suffix.lower()
+    special = target.exists() and not target.is_file()  # a folder is refused below; a device has no ending
+    suffix = FORMATS[0] if special else target.suffix.lower()
     if suffix not in FORMATS:
         raise InputError(
             f"plot file {target.name}",
@@ -187,8 +190,9 @@ def write_figure(draw: Callable[[], Figure], path: str | PathLike[str]) -> Path:
             next_step="give the file another name",
         )
     figure = draw()
+    FigureCanvasAgg(figure)
     target.parent.mkdir(parents=True, exist_ok=True)
     dates = {"CreationDate": None} if suffix == ".pdf" else {"Software": None}
     with written_whole(target) as draft:
-        figure.savefig(draft, format=suffix[1:], dpi=DPI, metadata=dates)
+        figure.savefig(draft, format=suffix[1:], dpi=dpi, metadata=dates)
     return target

@@ -9,6 +9,8 @@ import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -35,7 +37,8 @@ def shares_of(log: StreamLog) -> Floats:
 
 def to_plane(shares: Floats) -> Floats:
     """Return the places of shares [percent] in the triangle, float64 (..., 2)."""
-    return shares / 100.0 @ CORNERS
+    places: Floats = shares / 100.0 @ CORNERS
+    return places
 
 
 def write_ternary(result: xr.DataTree, path: str | PathLike[str], options: style.PlotOptions | None = None) -> Path:
@@ -71,8 +74,8 @@ def draw_ternary(result: xr.DataTree, options: style.PlotOptions | None = None) 
             alpha=0.55, linewidths=0, vmin=float(log.depth[0]), vmax=float(log.depth[-1]), zorder=3,
             rasterized=True,
         )  # fmt: skip
-        bar = figure.colorbar(dots, cax=figure.add_axes((0.735, style.BOTTOM, 0.012, 0.22)))
-        bar.solids.set_alpha(1.0)
+        solid = ScalarMappable(Normalize(float(log.depth[0]), float(log.depth[-1])), dots.get_cmap())
+        bar = figure.colorbar(solid, cax=figure.add_axes((0.735, style.BOTTOM, 0.012, 0.22)))
         bar.ax.invert_yaxis()
         bar.set_label("measured depth, m", fontsize=8)
         bar.ax.tick_params(labelsize=7.5)
@@ -101,7 +104,11 @@ def _draw_triangle(axes: Axes) -> None:
                 _tick(axes, line[0], corner, percent)
     axes.plot(outline[:, 0], outline[:, 1], color="black", linewidth=1.0, zorder=2)
     for corner, (label, shift, side) in enumerate(
-        (("100 % C2", (0.0, -0.075), "center"), ("100 % C3", (0.0, -0.075), "center"), ("100 % nC4", (0.0, 0.03), "center"))
+        (
+            ("100 % C2", (0.0, -0.075), "center"),
+            ("100 % C3", (0.0, -0.075), "center"),
+            ("100 % nC4", (0.0, 0.03), "center"),
+        )
     ):
         x, y = CORNERS[corner] + shift
         axes.text(x, y, label, ha=side, fontsize=11, fontweight="bold")

@@ -17,7 +17,8 @@ from nightwell.store.objects import Objects
 
 PROMISED = {
     "array serve", "volume create", "volume list", "volume write", "volume read", "pair status", "backup", "restore",
-    "versions", "verify", "runs", "recover", "well import", "well analyse", "well plot", "well export-las",
+    "versions", "verify", "runs", "recover", "well import", "well analyse", "well plot",
+    "well page", "well export", "well export-las",
     "validate array", "validate store",
 }  # fmt: skip
 

@@ -73,6 +73,21 @@ def test_a_depth_log_and_a_las_file_are_written(cli: Cli, analysed: str, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.las", "log.png"]
 
 
+def test_plots_pages_and_exports_are_written(cli: Cli, analysed: str, tmp_path: Path) -> None:
+    picture = tmp_path / "pixler.pdf"
+    assert cli.text("well", "plot", "small", picture, "--kind", "pixler") == f"wrote {picture}\n"
+    assert picture.read_bytes().startswith(b"%PDF")
+    page = tmp_path / "small.html"
+    assert cli.json("well", "page", "small", page, "--analysis", analysed) == {"written": str(page)}
+    assert "SIMULATED" in page.read_text()
+    for form, made in (("las", "a.las"), ("csv", "a.csv"), ("zarr", "a.zarr"), ("wits0", "a.wits")):
+        assert cli.json("well", "export", "small", tmp_path / made, "--format", form) == {
+            "written": str(tmp_path / made)
+        }
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"pixler.pdf", "small.html", "a.las", "a.csv", "a.csv.json", "a.zarr", "a.wits"}
+
+
 def test_a_las_file_can_go_down_a_pipe(cli: Cli, analysed: str) -> None:
     assert cli.process("well", "export-las", "small", "/dev/stdout").good().out.startswith("~Version")
 
@@ -215,6 +230,9 @@ def test_spectra_that_lack_the_peaks_of_a_species_are_refused(cli: Cli, machine:
         ("well import new --gas-log log.csv --drilling gone.csv", "NotFoundError", "gone.csv"),
         ("well plot small folder", "InputError", "a folder"),
         ("well plot small log.csv/log.png", "InputError", "a file stands where a folder has to be"),
+        ("well plot small new.gif", "InputError", ".png or .pdf"),
+        ("well page small new.html --stream crush", "InputError", "--stream"),
+        ("well export small folder --format zarr", "ConflictError", "no file or folder"),
         ("well plot small new.png --top 5000", "InputError", "an interval within"),
         ("well plot small new.png --analysis nosuch", "NotFoundError", "nosuch"),
         ("well plot unheard-of new.png", "NotFoundError", "not analysed yet"),

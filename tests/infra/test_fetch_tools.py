@@ -80,3 +80,13 @@ def test_programs_that_are_here_cost_nothing(tmp_path: Path, monkeypatch: pytest
 
 def test_every_group_names_known_programs() -> None:
     assert {name for group in fetch_tools.GROUPS.values() for name in group} <= PACKAGES.keys()
+
+
+def test_chromium_runs_past_its_start_script_which_names_an_installed_system(tmp_path: Path) -> None:
+    start = '#!/bin/sh\nexec /usr/lib/chromium/chromium "$@"\n'
+    real = '#!/bin/sh\necho "arguments: $*"\n'
+    archive = build_package(tmp_path, "chromium", {"usr/bin/chromium": start, "usr/lib/chromium/chromium": real})
+    rootless_apt.extract(archive, tmp_path / "tools" / "root")
+    wrapper = fetch_tools.write_wrapper("chromium", tmp_path / "tools")
+    said = subprocess.run([str(wrapper), "--headless"], check=True, capture_output=True, text=True).stdout
+    assert said == "arguments: --no-sandbox --headless\n"

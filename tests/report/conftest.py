@@ -10,6 +10,7 @@ import xarray as xr
 
 from nightwell.wells.analysis import analyse_well
 from nightwell.wells.composition import Zone, published_composition
+from nightwell.wells.cube import build_cube
 from nightwell.wells.simulate import Plan, Simulation, simulate_scans
 
 REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -33,7 +34,19 @@ def real_file() -> RealFile:
 
 
 @pytest.fixture(scope="session")
-def result() -> xr.DataTree:
-    """A simulated well of 60 m with a zone of wet gas in the middle; never changed by a test."""
+def scans() -> xr.DataTree:
+    """Scans of a simulated well of 60 m with a zone of wet gas in the middle; never changed by a test."""
     composition = published_composition(top_m=1800.0, bottom_m=1860.0, zones=(Zone(1815.0, 1845.0, "ekofisk"),))
-    return analyse_well(simulate_scans(composition, settings=Simulation(plan=Plan(sample_every=8))))
+    return simulate_scans(composition, settings=Simulation(plan=Plan(sample_every=8)))
+
+
+@pytest.fixture(scope="session")
+def cube(scans: xr.DataTree) -> xr.DataTree:
+    """The cubes of that well; never changed by a test."""
+    return build_cube(scans)
+
+
+@pytest.fixture(scope="session")
+def result(scans: xr.DataTree) -> xr.DataTree:
+    """The analysis of that well; never changed by a test."""
+    return analyse_well(scans)

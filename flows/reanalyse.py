@@ -8,11 +8,11 @@ from pathlib import Path
 from prefect import flow
 
 from nightwell.reanalysis import SCANS_PATH, scans_of_version
-from nightwell.settings import load_settings
 from nightwell.sites.build import store_location
 from nightwell.wells.analysis import Method
 from nightwell.wells.profiles import load_profiles
 from tasks.artifacts import publish_picture
+from tasks.blocks import load_site_settings
 from tasks.wells import analyse, build_cubes, commit_analysis, draw_depth_log, export_las
 
 
@@ -54,7 +54,7 @@ def reanalyse_volume(volume: str, version: str = "latest", path: str = SCANS_PAT
         path: Folder of the raw scans on the volume's file system.
         out: Folder for cubes, depth log and LAS; by default below the place of the results.
     """
-    settings = load_settings()
+    settings = load_site_settings()
     results = settings.results_location()
     method = Method.default(profiles=load_profiles(settings.wells.profiles))
     with scans_of_version(store_location(settings), volume, version, path=path) as found:

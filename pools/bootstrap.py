@@ -7,6 +7,7 @@ then deploys that file. What an operator has changed meanwhile (a pool's variabl
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from pydantic import SecretStr
 from nightwell.errors import ConflictError, NightwellError, NotFoundError, SettingsError, UnreachableError
 from nightwell.settings import Settings, load_settings
 from pools.automations import ensure_automation, lost_runs
+from pools.outside import OutsideKind, outside_template
 from pools.templates import POOLS, PoolKind, base_job_template
 from tasks.blocks import DestinationSite, ObjectStore
 from tasks.limits import array_limit, ensure_limit, volume_limit
@@ -208,7 +210,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = commands.add_parser("set-up", help="make pools, limits, automation, blocks; deploy prefect.yaml")
     chosen.add_argument("--project", type=Path, default=Path(), help="folder with prefect.yaml (default: this one)")
     chosen.add_argument("--no-deploy", action="store_true", help="deploy nothing")
+    shown = commands.add_parser("template", help="print the base job template of a pool of containers")
+    shown.add_argument("kind", type=OutsideKind, choices=list(OutsideKind), metavar="docker|kubernetes")
     given = parser.parse_args(arguments)
+    if "kind" in given:
+        print(json.dumps(outside_template(given.kind), indent=2))  # noqa: T201  what was asked for
+        return 0
     try:
         project = None if given.no_deploy else given.project.resolve()
         set_up(load_settings(), project=project, say=lambda line: print(line, flush=True))  # noqa: T201
@@ -216,3 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  what a command says
         return 1
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

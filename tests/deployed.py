@@ -33,21 +33,6 @@ def eventually(what: str, find: Callable[[], T | None], *, timeout_s: float = 60
     return found
 
 
-def prefect(server: LocalPrefectServer, *arguments: str) -> str:
-    """Run Prefect's command line from the root of the project."""
-    done = subprocess.run(
-        python("-m", "prefect", *arguments),
-        cwd=ROOT,
-        env={**os.environ, **server.environment},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @dataclass(frozen=True, slots=True)
 class Deployed:
     """A server whose pools and deployments stand."""
@@ -109,26 +94,31 @@ class Deployed:
     @contextmanager
     def workers(self, folder: Path, environment: Mapping[str, str]) -> Iterator[dict[str, LocalProcess]]:
         """Run a worker for each pool, as an operator does at each site."""
-        quick = {**self.server.environment, "PREFECT_WORKER_QUERY_SECONDS": "1", **environment}
         with ExitStack() as stack:
-            started = {
-                pool: stack.enter_context(
-                    LocalProcess(
-                        python("-m", "prefect", "worker", "start", "--type", kind, "--pool", pool),
-                        log=folder / f"worker-{pool}.log",
-                        environment=quick,
-                        name=f"worker of {pool}",
-                    )
-                )
-                for pool, kind in POOLS.items()
-            }
+            started = {pool: stack.enter_context(self.worker(folder, environment, pool)) for pool in POOLS}
             yield started
+
+    def worker(self, folder: Path, environment: Mapping[str, str], pool: str) -> LocalProcess:
+        """Start one worker."""
+        quick = {**self.server.environment, "PREFECT_WORKER_QUERY_SECONDS": "1", **environment}
+        return LocalProcess(
+            python("-m", "prefect", "worker", "start", "--type", POOLS[pool], "--pool", pool),
+            log=folder / f"worker-{pool}.log",
+            environment=quick,
+            name=f"worker of {pool}",
+        )
 
 
 def deploy(server: LocalPrefectServer) -> Deployed:
-    """Make the pools and deploy everything with the commands of the documentation."""
-    deployed = Deployed(server)
-    for pool, kind in POOLS.items():
-        prefect(server, "work-pool", "create", "--type", kind, pool)
-    prefect(server, "--no-prompt", "deploy", "--all")
-    return deployed
+    """Make the pools and deploy everything with the command of the documentation."""
+    done = subprocess.run(
+        python("-m", "pools.bootstrap", "set-up", "--project", str(ROOT)),
+        cwd=ROOT,
+        env={**os.environ, **server.environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Deployed(server)

@@ -19,6 +19,7 @@ ENTRY_POINTS = {
     "recover-runs/source-site": "flows.recover.recover_runs",
     "recover-runs/destination-site": "flows.recover.recover_runs",
     "reanalyse-volume/nightly": "flows.reanalyse.reanalyse_volume",
+    "verify-volume/nightly": "flows.verify.verify_volume",
 }
 
 
@@ -61,6 +62,7 @@ def test_every_parameter_is_described_and_choices_are_choices(deployments: dict[
         ("recover-runs/destination-site", {"site": "destination"}),
         ("backup-volume/source-site", {"volume": "well", "mode": "split", "keep_pair": False}),
         ("reanalyse-volume/nightly", {"volume": "well", "version": "latest"}),
+        ("verify-volume/nightly", {"volume": "well", "version": "latest"}),
     ],
 )
 def test_the_scheduler_really_inserts_runs(

@@ -3,7 +3,7 @@
 Real parts: a Prefect server, a worker for each pool, an array and an S3 server (moto, SIMULATED). Each request is what
 every backup begins with, a look-up of the volume's newest version at the destination site.
 
-    python benchmarks/line2.py [--requests 5] [--pause-s 2]
+    python benchmarks/line2.py [--requests 5] [--pause-s 2] [--postgres]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tomli_w
+from postgres import postgres
 
 from flows.local_server import LocalPrefectServer
 from nightwell.local.parts import start_array, start_object_store
@@ -42,10 +43,11 @@ class Times:
 
 
 @contextmanager
-def site(folder: Path) -> Iterator[LocalPrefectServer]:
+def site(folder: Path, *, on_postgres: bool) -> Iterator[LocalPrefectServer]:
     """Run a Prefect server and the parts of a destination site; this process becomes their client."""
     with ExitStack() as stack:
-        server = LocalPrefectServer(folder)
+        url = stack.enter_context(postgres()).url("asyncpg", "prefect") if on_postgres else None
+        server = LocalPrefectServer(folder, database_url=url)
         stack.callback(server.stop)
         os.environ.update(server.environment)
         array, chosen = start_array("destination", folder / "arrays" / "destination")
@@ -108,12 +110,12 @@ def measure(pool: str) -> Times:
     return Times(run.start_time.timestamp() - asked_at, answered_s)
 
 
-def compare(requests: int, pause_s: float) -> dict[str, list[Times]]:
+def compare(requests: int, pause_s: float, *, on_postgres: bool) -> dict[str, list[Times]]:
     """Measure both; the first request, for which nothing is warm, is left out."""
     found: dict[str, list[Times]] = {}
     with tempfile.TemporaryDirectory(prefix="nightwell-line2-") as name:
         folder = Path(name)
-        with site(folder):
+        with site(folder, on_postgres=on_postgres):
             for pool in CANDIDATES:
                 with worker(folder, pool):
                     measure(pool)
@@ -129,9 +131,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=5)
     parser.add_argument("--pause-s", type=float, default=2.0, help="between an answer and the next request")
+    parser.add_argument("--postgres", action="store_true", help="the Prefect server on PostgreSQL, not on SQLite")
     given = parser.parse_args()
     load = os.getloadavg()[0]
-    found = compare(given.requests, given.pause_s)
+    found = compare(given.requests, given.pause_s, on_postgres=given.postgres)
     print(f"{given.requests} requests each, load of this machine {load:.1f} before and {os.getloadavg()[0]:.1f} after")
     print(f"{'worker':<12}{'flow begins: median':>20}{'least':>8}{'most':>8}{'answer: median':>17}")
     for pool, times in found.items():

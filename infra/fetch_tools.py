@@ -23,13 +23,17 @@ import rootless_apt  # noqa: E402  a script's own folder is on the path; nothing
 from nightwell.programs import PACKAGES, TOOLS_DIRECTORY, find_program  # noqa: E402  the line above makes it importable
 
 TEST_PROGRAMS = (
+    "createdb",
     "debugfs",
     "e2fsck",
     "fio",
+    "initdb",
     "mke2fs",
     "nbdcopy",
     "nbdinfo",
     "openssl",
+    "pg_isready",
+    "postgres",
     "qemu-img",
     "qemu-io",
     "qemu-nbd",

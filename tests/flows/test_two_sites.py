@@ -25,6 +25,9 @@ from nightwell.sites.requests import BackupRequest, RestoreRequest
 from nightwell.store.location import StoreLocation
 from tasks.deployed import DeployedDestination
 
+# The first test's time holds the start of a server, its deployments and two workers.
+pytestmark = pytest.mark.timeout(600)
+
 SIZE_BYTES = 8 * MIB
 BACKUP, RESTORE = "backup-volume/source-site", "restore-volume/source-site"
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -96,7 +97,12 @@ class Deployed:
         """Run a worker for each pool, as an operator does at each site."""
         with ExitStack() as stack:
             started = {pool: stack.enter_context(self.worker(folder, environment, pool)) for pool in POOLS}
+            for pool in POOLS:
+                eventually(f"worker of {pool}", partial(self._workers_of, pool), timeout_s=150.0)
             yield started
+
+    def _workers_of(self, pool: str) -> list[dict[str, Any]] | None:
+        return self.ask(f"work_pools/{pool}/workers") or None
 
     def worker(self, folder: Path, environment: Mapping[str, str], pool: str) -> LocalProcess:
         """Start one worker."""

@@ -3,7 +3,7 @@
 Real parts: a Prefect server, a worker for each pool, an array and an S3 server (moto, SIMULATED). Each request is what
 every backup begins with, a look-up of the volume's newest version at the destination site.
 
-    python benchmarks/line2.py [--requests 5] [--pause-s 2] [--postgres]
+    python benchmarks/line2.py [--requests 5] [--pause-s 2] [--postgres] [--only ours]
 """
 
 from __future__ import annotations
@@ -110,13 +110,13 @@ def measure(pool: str) -> Times:
     return Times(run.start_time.timestamp() - asked_at, answered_s)
 
 
-def compare(requests: int, pause_s: float, *, on_postgres: bool) -> dict[str, list[Times]]:
-    """Measure both; the first request, for which nothing is warm, is left out."""
+def compare(pools: list[str], requests: int, pause_s: float, *, on_postgres: bool) -> dict[str, list[Times]]:
+    """Measure each; the first request, for which nothing is warm, is left out."""
     found: dict[str, list[Times]] = {}
     with tempfile.TemporaryDirectory(prefix="nightwell-line2-") as name:
         folder = Path(name)
         with site(folder, on_postgres=on_postgres):
-            for pool in CANDIDATES:
+            for pool in pools:
                 with worker(folder, pool):
                     measure(pool)
                     found[pool] = []
@@ -132,9 +132,10 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=5)
     parser.add_argument("--pause-s", type=float, default=2.0, help="between an answer and the next request")
     parser.add_argument("--postgres", action="store_true", help="the Prefect server on PostgreSQL, not on SQLite")
+    parser.add_argument("--only", choices=CANDIDATES, nargs="*", help="measure only these")
     given = parser.parse_args()
     load = os.getloadavg()[0]
-    found = compare(given.requests, given.pause_s, on_postgres=given.postgres)
+    found = compare(given.only or list(CANDIDATES), given.requests, given.pause_s, on_postgres=given.postgres)
     print(f"{given.requests} requests each, load of this machine {load:.1f} before and {os.getloadavg()[0]:.1f} after")
     print(f"{'worker':<12}{'flow begins: median':>20}{'least':>8}{'most':>8}{'answer: median':>17}")
     for pool, times in found.items():

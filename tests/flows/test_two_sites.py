@@ -220,7 +220,7 @@ def test_a_request_that_no_worker_takes_up_is_withdrawn(sites: Sites) -> None:
     assert sites.machine.destination.ledger.journal.find(request.run_id) is None, "refused before it was recorded"
 
 
-def test_a_worker_that_is_stopped_leaves_no_virtual_server_and_its_successor_gets_the_request(sites: Sites) -> None:
+def test_a_worker_that_is_stopped_takes_its_request_back_and_leaves_no_virtual_server(sites: Sites) -> None:
     machine, deployed = sites.machine, sites.deployed
     machine.make_volume("moved", SIZE_BYTES, data=noise(4 * MIB))
     run_id = deployed.start(BACKUP, volume="moved")
@@ -233,8 +233,11 @@ def test_a_worker_that_is_stopped_leaves_no_virtual_server_and_its_successor_get
     sites.start_worker("destination-site")
     run, message = sites.ended(run_id)
     assert run.state is not None
-    assert run.state.is_completed(), message
+    assert run.state.is_failed(), message
+    assert "a run that was cancelled" in message
+    assert "Next step: start a new run" in message
     assert machine.leftovers() == []
+    assert machine.destination.look_up("moved", "latest") is None
 
 
 def test_a_request_whose_flow_and_worker_die_is_answered_by_the_recovery(sites: Sites) -> None:

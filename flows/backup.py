@@ -11,8 +11,9 @@ from prefect.events import emit_event
 from flows.outcome import conclude
 from flows.sites import source_of
 from nightwell.protocol import BackupMode, Run
-from nightwell.settings import load_settings
+from tasks.blocks import load_site_settings
 from tasks.effects import as_tasks
+from tasks.limits import holding
 from tasks.watch import on_event
 
 
@@ -25,7 +26,9 @@ def backup_volume(volume: str, mode: BackupMode = BackupMode.SPLIT, keep_pair: b
         mode: split reads a secondary that stands still, pair one in step with its primary, direct the volume itself.
         keep_pair: Keep a pair that this run makes, so that the next run copies only what changed.
     """
-    with source_of(load_settings()) as site:
+    settings = load_site_settings()
+    array = settings.array("source").name
+    with holding(array, volume, array_runs=settings.flows.array_runs), source_of(settings) as site:
         run = site.back_up(volume, mode=mode, keep_pair=keep_pair, wrap=as_tasks, on_event=on_event)
         if run.committed:
             _tell(run)

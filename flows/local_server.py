@@ -32,9 +32,11 @@ class LocalPrefectServer:
     ----------
     folder
         Home of Prefect for the server and its clients.
+    database_url
+        SQLAlchemy URL of a PostgreSQL database (driver asyncpg) in place of SQLite in the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, database_url: str | None = None) -> None:
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self.environment = {
@@ -48,6 +50,8 @@ class LocalPrefectServer:
             # Without it the page asks the default port, where nobody or another server answers.
             "PREFECT_SERVER_UI_API_URL": self.environment["PREFECT_API_URL"],
         }
+        if database_url is not None:
+            server_environment["PREFECT_API_DATABASE_CONNECTION_URL"] = database_url
         self.process = LocalProcess(
             python("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self._port)),
             log=folder / "prefect-server.log",

@@ -8,9 +8,9 @@ from pathlib import Path
 from prefect import flow
 
 from nightwell.reanalysis import SCANS_PATH, method_of, place_of, scans_of_version
-from nightwell.settings import load_settings
 from nightwell.sites.build import store_location
 from tasks.artifacts import publish_picture
+from tasks.blocks import load_site_settings
 from tasks.wells import analyse, build_cubes, commit_analysis, draw_depth_log, draw_pixler, export_las, make_page
 
 
@@ -54,7 +54,7 @@ def reanalyse_well(volume: str, version: str = "latest", path: str = SCANS_PATH,
         path: Folder of the raw scans on the volume's file system.
         out: Folder for cubes, depth log and LAS; by default below the place of the results, when that is a folder.
     """
-    settings = load_settings()
+    settings = load_site_settings()
     results = settings.results_location()
     place = place_of(settings, results)
     method = method_of(settings)

@@ -11,11 +11,11 @@ from pydantic import BaseModel
 from flows.sites import source_of
 from nightwell.errors import NightwellError
 from nightwell.protocol import Run, RunKind, verdict
-from nightwell.settings import load_settings
 from nightwell.sites.build import destination_site
 from nightwell.sites.destination_site import DestinationSite
 from nightwell.sites.requests import BackupRequest, RestoreRequest
 from tasks.answers import publish_answer, recovered_key
+from tasks.blocks import load_site_settings
 from tasks.effects import as_tasks
 from tasks.watch import on_event
 
@@ -35,7 +35,7 @@ def recover_runs(site: Where = Where.BOTH) -> list[str]:
     Args:
         site: source, destination, or both when one machine plays both.
     """
-    settings = load_settings()
+    settings = load_site_settings()
     runs: list[Run] = []
     # The destination first: its truth decides whether the source goes forward or back.
     if site is not Where.SOURCE:

@@ -8,8 +8,8 @@ from typing import TypeVar
 from prefect import flow
 from prefect.context import FlowRunContext
 
+from nightwell import __version__
 from nightwell.errors import NightwellError
-from nightwell.settings import load_settings
 from nightwell.sites.build import destination_site
 from nightwell.sites.destination_site import DestinationSite
 from nightwell.sites.requests import (
@@ -22,7 +22,9 @@ from nightwell.sites.requests import (
     VersionAnswer,
 )
 from tasks.answers import answer_key, publish_answer
+from tasks.blocks import load_site_settings
 from tasks.effects import as_tasks
+from tasks.preflight import refuse_other_release
 from tasks.watch import WatchedProgress, on_event
 
 A = TypeVar("A", BackupAnswer, RestoreAnswer, FenceAnswer, VersionAnswer | None)
@@ -35,7 +37,7 @@ def carry_out_backup(request: BackupRequest) -> BackupAnswer:
     Args:
         request: What the source site asks for.
     """
-    return _answered(request.volume, lambda site: site.back_up(request))
+    return _answered(request.volume, lambda site: site.back_up(request), asked_by=request.nightwell_version)
 
 
 @flow(name="carry-out-restore", flow_run_name="copy {request.version_id} to {request.target}", persist_result=False)
@@ -45,7 +47,7 @@ def carry_out_restore(request: RestoreRequest) -> RestoreAnswer:
     Args:
         request: What the source site asks for.
     """
-    return _answered(request.target, lambda site: site.restore(request))
+    return _answered(request.target, lambda site: site.restore(request), asked_by=request.nightwell_version)
 
 
 @flow(name="fence-run", flow_run_name="fence {request.run_id}", persist_result=False)
@@ -59,26 +61,33 @@ def fence_run(request: FenceRequest) -> FenceAnswer:
 
 
 @flow(name="look-up-version", flow_run_name="look up {selector} of {volume}", persist_result=False)
-def look_up_version(volume: str, selector: str = "latest") -> VersionAnswer | None:
+def look_up_version(
+    volume: str, selector: str = "latest", nightwell_version: str = __version__
+) -> VersionAnswer | None:
     """Return a version of a volume, or nothing.
 
     Args:
         volume: The volume.
         selector: "latest", a version's id, or the beginning of one.
+        nightwell_version: The release of nightwell at the source site.
     """
-    return _answered(volume, lambda site: site.look_up(volume, selector))
+    return _answered(volume, lambda site: site.look_up(volume, selector), asked_by=nightwell_version)
 
 
-def _answered(subject: str, work: Callable[[DestinationSite], A]) -> A:
-    """Publish the answer or the error for a site that asked through the server, then return or raise it."""
+def _answered(subject: str, work: Callable[[DestinationSite], A], *, asked_by: str = __version__) -> A:
+    """Publish the answer or the error for a site that asked through the server, then return or raise it.
+
+    A fence says nothing of its release: what a run left must be ended whatever was upgraded meanwhile.
+    """
     # A flow that is called in the source's own process has no deployment; one that was asked for from afar has.
     context = FlowRunContext.get()
     asked = context.flow_run if context is not None else None
     key = answer_key(asked.id) if asked is not None and asked.deployment_id is not None else None
     with destination_site(
-        load_settings(), wrap=as_tasks, on_event=on_event, on_progress=WatchedProgress(subject)
+        load_site_settings(), wrap=as_tasks, on_event=on_event, on_progress=WatchedProgress(subject)
     ) as site:
         try:
+            refuse_other_release(asked_by, f"a request for '{subject}'")
             answer = work(site)
         except NightwellError as error:
             if key is not None:

@@ -9,8 +9,9 @@ from prefect.client.schemas.objects import State
 
 from flows.outcome import conclude
 from flows.sites import source_of
-from nightwell.settings import load_settings
+from tasks.blocks import load_site_settings
 from tasks.effects import as_tasks
+from tasks.limits import holding
 from tasks.watch import on_event
 
 
@@ -23,5 +24,7 @@ def restore_volume(volume: str, target: str, version: str = "latest") -> State[A
         target: The volume on the source array that is overwritten. It is in no pair, and no host is attached to it.
         version: "latest", a version's id, or the beginning of one.
     """
-    with source_of(load_settings()) as site:
+    settings = load_site_settings()
+    array = settings.array("source").name
+    with holding(array, target, array_runs=settings.flows.array_runs), source_of(settings) as site:
         return conclude(site, site.restore(volume, version, target, wrap=as_tasks, on_event=on_event))

@@ -24,13 +24,17 @@ from nightwell.programs import PACKAGES, TOOLS_DIRECTORY, find_program  # noqa: 
 
 TEST_PROGRAMS = (
     "chromium",
+    "createdb",
     "debugfs",
     "e2fsck",
     "fio",
+    "initdb",
     "mke2fs",
     "nbdcopy",
     "nbdinfo",
     "openssl",
+    "pg_isready",
+    "postgres",
     "qemu-img",
     "qemu-io",
     "qemu-nbd",

@@ -15,13 +15,17 @@ from nightwell.errors import NotFoundError
 #: Program and the Debian package that holds it.
 PACKAGES = {
     "chromium": "chromium",
+    "createdb": "postgresql-client-15",
     "debugfs": "e2fsprogs",
     "e2fsck": "e2fsprogs",
     "fio": "fio",
+    "initdb": "postgresql-15",
     "mke2fs": "e2fsprogs",
     "nbdcopy": "libnbd-bin",
     "nbdinfo": "libnbd-bin",
     "openssl": "openssl",
+    "pg_isready": "postgresql-client-15",
+    "postgres": "postgresql-15",
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
     "qemu-nbd": "qemu-utils",
@@ -31,8 +35,8 @@ PACKAGES = {
 
 TOOLS_DIRECTORY = Path(__file__).resolve().parents[1] / ".tools"
 
-# A user's PATH on Debian lacks the sbin folders, where mke2fs and debugfs are.
-_SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+# A user's PATH on Debian lacks the sbin folders, where mke2fs and debugfs are, and the folder of PostgreSQL's server.
+_SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/postgresql/15/bin")
 
 
 def find_program(name: str, *, tools_directory: Path = TOOLS_DIRECTORY) -> Path | None:

@@ -172,6 +172,16 @@ class FlowsSettings(_Section):
     start_timeout_s: float = Field(
         default=300.0, gt=0, description="How long a request may wait for a worker of the destination's work pool."
     )
+    store_block: str = Field(
+        default="", description="Block of the Prefect server that stands for section [store]; empty: the section."
+    )
+    destination_block: str = Field(
+        default="",
+        description="Block of the Prefect server that names the destination's deployments; empty: these settings.",
+    )
+    array_runs: int = Field(
+        default=4, ge=1, description="How many runs one array may serve at a time; its limit is made with it."
+    )
 
 
 class Settings(BaseSettings):

@@ -124,6 +124,7 @@ def _become_flow_process(order: Order) -> None:
     os.chdir(order.directory)
     refresh_global_settings_context()
     sys.argv = ["prefect.engine", order.flow_run_id]
+    sys.modules.pop("prefect.engine", None)  # loaded with the flows; it is to run as the main program
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
 
 

@@ -16,6 +16,7 @@ from prefect.artifacts import (
 from prefect.utilities.slugify import slugify
 
 from nightwell.protocol import Recorded, Run, RunKind, timeline, verdict
+from nightwell.store.verify import VerifyReport
 from tasks.effects import NAMES
 
 _EVERY_S = 2.0
@@ -109,3 +110,17 @@ def publish_picture(picture: Path, subject: str, name: str) -> None:
     # In Markdown, because the page of an image artifact repeats its address below the picture, all megabytes of it.
     text = f"![{subject} of {name}](data:image/png;base64,{data})"
     create_markdown_artifact(text, key=slugify(f"{subject}-{name}"), description=f"{subject} of {name}")
+
+
+def publish_verification(volume: str, report: VerifyReport) -> None:
+    """Publish what reading a version back has shown; the verifications of one volume stand together in the UI."""
+    rows = [
+        {"what": "version", "value": report.version_id},
+        {"what": "whole", "value": "yes" if report.ok else "NO"},
+        {"what": "blocks in all", "value": f"{report.blocks_total}"},
+        {"what": "blocks read and compared", "value": f"{report.blocks_checked}"},
+        {"what": "damaged blocks", "value": f"{len(report.damaged)}"},
+        {"what": "wrong references", "value": f"{len(report.references_wrong)}"},
+        {"what": "index whole", "value": "yes" if report.index_whole else "NO"},
+    ]
+    create_table_artifact(rows, key=slugify(f"verification-{volume}"), description=f"Verification of {volume}")

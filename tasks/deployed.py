@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -17,7 +18,8 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Crashed
 from pydantic import BaseModel
 
-from nightwell.errors import NightwellError, NotFoundError, UnknownOutcomeError, UnreachableError
+from nightwell import __version__
+from nightwell.errors import ConflictError, NightwellError, NotFoundError, UnknownOutcomeError, UnreachableError
 from nightwell.sites.requests import (
     BackupAnswer,
     BackupRequest,
@@ -28,12 +30,15 @@ from nightwell.sites.requests import (
     VersionAnswer,
 )
 from tasks.answers import answer_key, find_answer, read_answer, recovered_key
+from tasks.preflight import refuse_without_worker
 
 A = TypeVar("A", bound=BaseModel)
 T = TypeVar("T")
-_POLL_S = 0.5
+_POLL_S = 0.2
 _ASK_RECOVERY_S = 10.0
 _OUTAGE_S = 600.0
+# How the server refuses parameters that the deployment's schema does not allow.
+_BAD_PARAMETERS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class DeployedDestination:
         question = _Question(
             f"look-up-version/{self.name}",
             f"version '{selector}' of '{volume}' at the destination site",
-            {"volume": volume, "selector": selector},
+            {"volume": volume, "selector": selector, "nightwell_version": __version__},
             UnreachableError,
         )
         return self._answer(question, VersionAnswer)
@@ -91,6 +96,7 @@ class DeployedDestination:
         # A key of its own for every call: a POST that the client repeats starts nothing twice, and a flow run that is
         # retried in the UI, with a new run of the protocol, does not meet its old request.
         key = uuid.uuid4().hex
+        self._patiently(question, lambda: refuse_without_worker(question.deployment, question.subject))
         started = self._patiently(question, lambda: _start(question, key))
         document = self._await(question, started.id)
         if document is None:
@@ -132,6 +138,8 @@ class DeployedDestination:
                 raise question.unknown() from error
             except (httpx.TransportError, PrefectHTTPStatusError) as error:
                 refused = isinstance(error, PrefectHTTPStatusError) and not error.response.is_server_error
+                if isinstance(error, PrefectHTTPStatusError) and error.response.status_code in _BAD_PARAMETERS:
+                    raise question.other_form(error.response.text) from error
                 if refused or time.monotonic() > until_s:
                     raise question.lost(
                         f"{type(error).__name__}: {str(error).splitlines()[0]}",
@@ -167,6 +175,15 @@ class _Question:
             found="no such deployment or flow run",
             cause="the flows were not deployed, or setting 'flows.remote_deployment' is misspelled",
             next_step="run 'prefect --no-prompt deploy --all', and compare the names with the setting",
+        )
+
+    def other_form(self, said: str) -> NightwellError:
+        return ConflictError(
+            self.subject,
+            expected=f"deployment '{self.deployment}' to take what nightwell {__version__} asks",
+            found=f"a refusal of its parameters: {said[:300]}",
+            cause="the destination's flows were deployed from another release of nightwell",
+            next_step="install the same release at both sites, restart their workers and run 'nightwell-site set-up'",
         )
 
     def not_started(self, timeout_s: float) -> NightwellError:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -31,21 +32,6 @@ def eventually(what: str, find: Callable[[], T | None], *, timeout_s: float = 60
         assert time.monotonic() < deadline_s, f"no {what} after {timeout_s:.0f} s"
         time.sleep(pause_s)
     return found
-
-
-def prefect(server: LocalPrefectServer, *arguments: str) -> str:
-    """Run Prefect's command line from the root of the project."""
-    done = subprocess.run(
-        python("-m", "prefect", *arguments),
-        cwd=ROOT,
-        env={**os.environ, **server.environment},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,26 +95,36 @@ class Deployed:
     @contextmanager
     def workers(self, folder: Path, environment: Mapping[str, str]) -> Iterator[dict[str, LocalProcess]]:
         """Run a worker for each pool, as an operator does at each site."""
-        quick = {**self.server.environment, "PREFECT_WORKER_QUERY_SECONDS": "1", **environment}
         with ExitStack() as stack:
-            started = {
-                pool: stack.enter_context(
-                    LocalProcess(
-                        python("-m", "prefect", "worker", "start", "--type", kind, "--pool", pool),
-                        log=folder / f"worker-{pool}.log",
-                        environment=quick,
-                        name=f"worker of {pool}",
-                    )
-                )
-                for pool, kind in POOLS.items()
-            }
+            started = {pool: stack.enter_context(self.worker(folder, environment, pool)) for pool in POOLS}
+            for pool in POOLS:
+                eventually(f"worker of {pool}", partial(self._workers_of, pool), timeout_s=150.0)
             yield started
+
+    def _workers_of(self, pool: str) -> list[dict[str, Any]] | None:
+        return self.ask(f"work_pools/{pool}/workers") or None
+
+    def worker(self, folder: Path, environment: Mapping[str, str], pool: str) -> LocalProcess:
+        """Start one worker."""
+        quick = {**self.server.environment, "PREFECT_WORKER_QUERY_SECONDS": "1", **environment}
+        return LocalProcess(
+            python("-m", "prefect", "worker", "start", "--type", POOLS[pool], "--pool", pool),
+            log=folder / f"worker-{pool}.log",
+            environment=quick,
+            name=f"worker of {pool}",
+        )
 
 
 def deploy(server: LocalPrefectServer) -> Deployed:
-    """Make the pools and deploy everything with the commands of the documentation."""
-    deployed = Deployed(server)
-    for pool, kind in POOLS.items():
-        prefect(server, "work-pool", "create", "--type", kind, pool)
-    prefect(server, "--no-prompt", "deploy", "--all")
-    return deployed
+    """Make the pools and deploy everything with the command of the documentation."""
+    done = subprocess.run(
+        python("-m", "pools.bootstrap", "set-up", "--project", str(ROOT)),
+        cwd=ROOT,
+        env={**os.environ, **server.environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Deployed(server)

@@ -79,6 +79,9 @@ leases_table = Table(
     Column("expires_at_us", BigInteger, nullable=False),
 )
 
+#: The advisory lock of PostgreSQL that writers of a journal's database take; any number that nobody else uses.
+_WRITERS_LOCK = 0x6E696768
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -206,7 +209,10 @@ class Database:
 
 def _engine(url: str) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True)
+        if engine.dialect.name == "postgresql":
+            event.listen(engine, "begin", _begin_postgresql)
+        return engine
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin_sqlite)
@@ -226,3 +232,10 @@ def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("nightwell_writes", False)
     # IMMEDIATE takes the write lock first: two writers wait for each other instead of failing half-way.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    # One writer at a time, as on SQLite: each statement of a transaction sees what was committed before it, so two that
+    # read a free lease at the same moment would both take it.
+    if connection.get_execution_options().get("nightwell_writes", False):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")

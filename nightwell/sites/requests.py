@@ -10,6 +10,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nightwell import __version__
 from nightwell.protocol import BackupMode, RunKind
 
 
@@ -31,6 +32,7 @@ class BackupRequest(_Message):
     previous_split_id: str | None = Field(default=None, description="The point the array's change list counts from.")
     tells_pair: bool = Field(default=True, description="Whether the source array's exports tell the pair's state.")
     block_bytes: int | None = Field(default=None, description="Block size of a first version.")
+    nightwell_version: str = Field(default=__version__, description="The release of nightwell at the source site.")
 
 
 class RestoreRequest(_Message):
@@ -42,6 +44,7 @@ class RestoreRequest(_Message):
     version_id: str = Field(description="The version.")
     target: str = Field(description="Array and volume that is written, for errors.")
     url: str = Field(description="Where the source array serves the target, writable, on line 1.")
+    nightwell_version: str = Field(default=__version__, description="The release of nightwell at the source site.")
 
 
 class FenceRequest(_Message):

@@ -21,6 +21,7 @@ ENTRY_POINTS = {
     "reanalyse-well/nightly": "flows.reanalyse.reanalyse_well",
     "reanalyse-wells/all-wells": "flows.reanalyse_wells.reanalyse_wells",
     "acquire-well/source-site": "flows.acquire.acquire_well",
+    "verify-volume/nightly": "flows.verify.verify_volume",
 }
 
 
@@ -64,6 +65,7 @@ def test_every_parameter_is_described_and_choices_are_choices(deployments: dict[
         ("backup-volume/source-site", {"volume": "well", "mode": "split", "keep_pair": False}),
         ("reanalyse-well/nightly", {"volume": "well", "version": "latest"}),
         ("reanalyse-wells/all-wells", {}),
+        ("verify-volume/nightly", {"volume": "well", "version": "latest"}),
     ],
 )
 def test_the_scheduler_really_inserts_runs(

@@ -17,13 +17,16 @@ from machine import MIB, Machine, noise, running_machine
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.recover import Where, recover_runs
-from nightwell.errors import NotFoundError, UnreachableError
+from nightwell.errors import ConflictError, NotFoundError, UnreachableError
 from nightwell.local.process import LocalProcess
 from nightwell.protocol import BackupMode
 from nightwell.settings import FILE_VARIABLE
 from nightwell.sites.requests import BackupRequest, RestoreRequest
 from nightwell.store.location import StoreLocation
 from tasks.deployed import DeployedDestination
+
+# The first test's time holds the start of a server, its deployments and two workers.
+pytestmark = pytest.mark.timeout(600)
 
 SIZE_BYTES = 8 * MIB
 BACKUP, RESTORE = "backup-volume/source-site", "restore-volume/source-site"
@@ -59,6 +62,18 @@ class Sites:
 
         eventually("virtual server", look, timeout_s=150.0, pause_s=0.005)
 
+    def log_of(self, flow_run_id: str) -> str:
+        chosen = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}}
+        return "\n".join(str(line["message"]) for line in self.deployed.ask("logs", chosen))
+
+    def owed(self) -> list[str]:
+        """Return what the destination's worker has on record."""
+        return [file.name for file in (self.machine.settings.state_directory / "flow-processes").glob("*.json")]
+
+    def start_worker(self, pool: str) -> None:
+        here = {FILE_VARIABLE: str(self.machine.settings_file)}
+        self.workers[pool] = self.deployed.worker(self.machine.folder, here, pool)
+
     def destination_driver(self) -> int:
         """Return the process that drives the open run at the destination."""
         (run,) = self.machine.destination.ledger.journal.open_runs()
@@ -81,6 +96,8 @@ def sites(deployed: Deployed, moto_server: StoreLocation, tmp_path_factory: pyte
             patch.setenv(FILE_VARIABLE, str(machine.settings_file))
             sites.workers.update(workers)
             yield sites
+            for worker in sites.workers.values():
+                worker.stop()
 
 
 def test_a_backup_and_its_restore_cross_line_2_as_deployment_runs(sites: Sites) -> None:
@@ -95,6 +112,10 @@ def test_a_backup_and_its_restore_cross_line_2_as_deployment_runs(sites: Sites) 
     steps = [task.name for task in deployed.tasks(run.id)]
     assert {"check pair", "split pair", "request over line 2", "delete secondary"} <= set(steps)
     (remote,) = deployed.named("copy disk to the store")
+    log = sites.log_of(remote["id"])
+    assert "is produced for this request: engine process, 2 vCPUs, 512 MiB" in log
+    eventually("word of its end", lambda: "is deleted, by its own flow" in sites.log_of(remote["id"]) or None)
+    assert machine.settings.store.secret_key.get_secret_value() not in log + str(remote["parameters"])
     assert remote["work_pool_name"] == "destination-site"
     assert remote["state_type"] == "COMPLETED"
     assert machine.leftovers() == []
@@ -194,6 +215,29 @@ def test_a_request_that_no_worker_takes_up_is_withdrawn(sites: Sites) -> None:
     assert "prefect worker start" in raised.value.next_step
     with pytest.raises(NotFoundError, match="deploy --all"):
         DeployedDestination("no-such-site").back_up(request)
+    with pytest.raises(ConflictError, match=r"the source has 9\.9\.0"):
+        DeployedDestination("destination-site").back_up(request.model_copy(update={"nightwell_version": "9.9.0"}))
+    assert sites.machine.destination.ledger.journal.find(request.run_id) is None, "refused before it was recorded"
+
+
+def test_a_worker_that_is_stopped_takes_its_request_back_and_leaves_no_virtual_server(sites: Sites) -> None:
+    machine, deployed = sites.machine, sites.deployed
+    machine.make_volume("moved", SIZE_BYTES, data=noise(4 * MIB))
+    run_id = deployed.start(BACKUP, volume="moved")
+    sites.hold_mover()
+    sites.workers["destination-site"].stop(timeout_s=60.0)
+    (remote,) = deployed.named("copy moved to the store")
+    assert remote["state_type"] == "CRASHED"
+    assert list(machine.settings.servers_directory().glob("vs-*")) == []
+    assert sites.owed() == []
+    sites.start_worker("destination-site")
+    run, message = sites.ended(run_id)
+    assert run.state is not None
+    assert run.state.is_failed(), message
+    assert "a run that was cancelled" in message
+    assert "Next step: start a new run" in message
+    assert machine.leftovers() == []
+    assert machine.destination.look_up("moved", "latest") is None
 
 
 def test_a_request_whose_flow_and_worker_die_is_answered_by_the_recovery(sites: Sites) -> None:
@@ -213,3 +257,7 @@ def test_a_request_whose_flow_and_worker_die_is_answered_by_the_recovery(sites: 
     assert run.state.is_completed(), message
     assert deployed.run(UUID(remote["id"])).state_name == "Crashed"
     assert machine.leftovers() == []
+    record = f"{remote['id']}.json"
+    assert record in sites.owed(), "nobody has looked after it yet"
+    sites.start_worker("destination-site")
+    eventually("worker that tidies up", lambda: record not in sites.owed() or None, timeout_s=120.0)

@@ -1,0 +1,35 @@
+"""Read a version back and check every block, so that damage is found before it is needed."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from nightwell.errors import IntegrityError
+from nightwell.sites.build import store_location
+from nightwell.store.store import BackupStore
+from tasks.artifacts import publish_verification
+from tasks.blocks import load_site_settings
+
+
+@flow(name="verify-volume", flow_run_name="verify {volume} {version}", persist_result=False)
+def verify_volume(volume: str, version: str = "latest") -> str:
+    """Read a whole version back from the store and check every block's digest.
+
+    Args:
+        volume: The volume whose version is read.
+        version: "latest", a version's id, or the beginning of one.
+    """
+    with BackupStore.open(store_location(load_site_settings())) as store:
+        chosen = store.find_version(volume, version)
+        report = store.verify(chosen)
+    publish_verification(volume, report)
+    if not report.ok:
+        raise IntegrityError(
+            f"version '{report.version_id}' of volume '{volume}'",
+            expected="every block as it was written",
+            found=f"damaged blocks: {len(report.damaged)}; wrong references: {len(report.references_wrong)}; "
+            f"index {'whole' if report.index_whole else 'damaged'}",
+            cause="objects of the store were changed, deleted or lost",
+            next_step=f"run 'nightwell verify {volume} --version {report.version_id}', restore from an older version",
+        )
+    return f"version {report.version_id}: {report.blocks_checked} blocks checked, all as written"

@@ -1,0 +1,171 @@
+"""`nightwell-site set-up` on a real server: what stands afterwards, that repeating it changes nothing, bad input."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployed import Deployed
+from machine import Machine
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import WorkPool
+from prefect.events import emit_event
+from prefect.events.schemas.automations import EventTrigger
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Running
+from pydantic import SecretStr
+
+from flows.local_server import LocalPrefectServer
+from nightwell.errors import ConflictError, NightwellError, SettingsError, UnreachableError
+from nightwell.settings import FlowsSettings, Settings, StoreSettings, load_settings
+from nightwell.sites.requests import BackupRequest
+from pools.automations import NAME, ensure_automation, lost_runs
+from pools.bootstrap import ensure_blocks, ensure_pool, main, scheduled_volumes, set_up
+from pools.templates import DESTINATION_POOL, PoolKind, base_job_template
+from tasks.blocks import load_site_settings
+from tasks.deployed import DeployedDestination
+
+SECRET = "hush-hush-secret"
+REQUEST = BackupRequest.model_validate(
+    {
+        "run_id": "20260101-000000-000009",
+        "fencing_token": 1,
+        "volume": "v",
+        "source": "s/v",
+        "url": "nbd://x/",
+        "mode": "pair",
+    }
+)
+
+
+def said(settings: Settings) -> list[str]:
+    lines: list[str] = []
+    set_up(settings, project=None, say=lines.append)
+    return lines
+
+
+def everything(deployed: Deployed) -> dict[str, list[dict[str, Any]]]:
+    """Return all that the command makes, without what a worker or the scheduler changes by itself."""
+    fields = {
+        "work_pools": ("id", "name", "type", "base_job_template"),
+        "deployments": ("id", "name", "schedules", "concurrency_options", "entrypoint"),
+        "automations": ("id", "name", "trigger", "actions"),
+        "v2/concurrency_limits": ("id", "name", "limit"),
+        "block_documents": ("id", "name", "data"),
+        "block_types": ("id", "slug"),
+    }
+    found = {path: deployed.ask(path) for path in fields}
+    return {
+        path: sorted(
+            ({field: row.get(field) for field in fields[path]} for row in rows), key=lambda row: str(row["id"])
+        )
+        for path, rows in found.items()
+    }
+
+
+def test_a_second_set_up_changes_nothing_and_says_so(deployed: Deployed) -> None:
+    settings = Settings(
+        flows=FlowsSettings(store_block="store", destination_block="destination", remote_deployment="far"),
+        store=StoreSettings(endpoint_url="http://s3", access_key="key", secret_key=SecretStr(SECRET)),
+    )
+    first = said(settings)
+    before = everything(deployed)
+    again = said(settings)
+    assert everything(deployed) == before
+    assert not [line for line in again if line.endswith(("made", "up to date"))], again
+    assert SECRET not in "\n".join(first + again)
+    assert SECRET not in str(before), "the server shows a secret in plain words"
+    names = {limit["name"] for limit in before["v2/concurrency_limits"]}
+    assert {"array-source", "volume-well"} <= names
+    pool = next(pool for pool in before["work_pools"] if pool["name"] == DESTINATION_POOL)
+    assert pool["type"] == "virtual-server"
+    shown = pool["base_job_template"]["variables"]["properties"]
+    for name in ("engine", "vcpus", "memory_mib"):
+        assert shown[name]["title"]
+        assert shown[name]["description"]
+    assert shown["env"]["default"] == {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+
+
+def test_flows_read_their_store_and_their_other_site_from_blocks(
+    deployed: Deployed, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings().model_copy(
+        update={
+            "flows": FlowsSettings(store_block="mine", destination_block="other", remote_deployment="far"),
+            "store": StoreSettings(endpoint_url="http://s3", access_key="key", secret_key=SecretStr(SECRET)),
+        }
+    )
+    assert list(ensure_blocks(settings))[-2:] == ["block mine: made", "block other: made"]
+    monkeypatch.setenv("NIGHTWELL_FLOWS__STORE_BLOCK", "mine")
+    monkeypatch.setenv("NIGHTWELL_FLOWS__DESTINATION_BLOCK", "other")
+    found = load_site_settings()
+    assert found.store.secret_key.get_secret_value() == SECRET
+    assert found.store.endpoint_url == "http://s3"
+    assert found.flows.remote_deployment == "far"
+    monkeypatch.setenv("NIGHTWELL_FLOWS__STORE_BLOCK", "nobodys")
+    with pytest.raises(SettingsError, match="nobodys"):
+        load_site_settings()
+
+
+def test_a_flow_run_without_heartbeats_is_marked_as_crashed(deployed: Deployed) -> None:
+    with get_client(sync_client=True) as api:
+        (standing,) = api.read_automations_by_name(NAME)
+        assert isinstance(standing.trigger, EventTrigger)
+        assert standing.trigger.within == timedelta(seconds=75), "with 30 s of heartbeat: within 90 s of a kill"
+        quick = lost_runs(lost_after_s=10).model_copy(update={"name": "quick"})
+        assert ensure_automation(api, quick) == "made"
+        assert ensure_automation(api, quick) == "stands"
+        assert ensure_automation(api, lost_runs(lost_after_s=11).model_copy(update={"name": "quick"})) != "stands"
+        target = api.read_deployment_by_name("backup-volume/source-site")
+        run = api.create_flow_run_from_deployment(target.id, parameters={"volume": "v"}, state=Running())
+        emit_event(event="prefect.flow-run.heartbeat", resource={"prefect.resource.id": f"prefect.flow-run.{run.id}"})
+        ended = deployed.ended(run.id, timeout_s=90)
+        api.delete_automation(api.read_automations_by_name("quick")[0].id)
+    assert ended.state is not None
+    assert ended.state.is_crashed()
+    assert "No heartbeat" in str(ended.state.message)
+
+
+def test_a_pool_of_another_type_is_left_alone(deployed: Deployed) -> None:
+    name = f"pool-{uuid.uuid4().hex[:6]}"
+    with get_client(sync_client=True) as api:
+        assert ensure_pool(api, name, PoolKind.PROCESS) == "made"
+        with pytest.raises(ConflictError, match="virtual-server"):
+            ensure_pool(api, name, PoolKind.VIRTUAL_SERVER)
+        assert api.read_work_pool(name).type == "process"
+
+
+def test_a_server_or_a_project_that_is_not_there_is_one_clear_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert main(["set-up", "--no-deploy"]) == 1
+    assert "Next step:" in capsys.readouterr().err
+    with pytest.raises(NightwellError, match="expected the file"):
+        scheduled_volumes(tmp_path)
+
+
+def test_a_pool_without_a_worker_is_said_at_once(deployed: Deployed, prefect_server: LocalPrefectServer) -> None:
+    name = f"alone-{uuid.uuid4().hex[:6]}"
+    with get_client(sync_client=True) as api:
+        ensure_pool(api, name, PoolKind.VIRTUAL_SERVER)
+        flow_id = api.read_deployment_by_name("carry-out-backup/destination-site").flow_id
+        alone = api.create_deployment(flow_id=flow_id, name=name, work_pool_name=name)
+        with pytest.raises(UnreachableError, match="none was ever seen") as raised:
+            DeployedDestination(name).back_up(REQUEST)
+        assert f"prefect worker start --pool {name}" in raised.value.next_step
+        assert not [run for run in api.read_flow_runs() if run.work_pool_name == name], "nothing was asked"
+        api.delete_deployment(alone)
+        api.delete_work_pool(name)
+
+
+def test_the_templates_of_both_worker_types_are_what_prefect_takes() -> None:
+    for kind in PoolKind:
+        pool = WorkPool(
+            name="pool", type=kind.value, base_job_template=base_job_template(kind), default_queue_id=uuid.uuid4()
+        )
+        assert pool.base_job_template["job_configuration"]["env"] == "{{ env }}"

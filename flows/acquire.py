@@ -7,9 +7,9 @@ from pathlib import Path
 
 from prefect import flow
 
-from nightwell.settings import load_settings
 from nightwell.wells.acquire.session import InstrumentDriver, Limits, Request
 from tasks.acquire import acquire_scans, report_acquisition
+from tasks.blocks import load_site_settings
 
 
 @flow(name="acquire-well", flow_run_name="acquire {well} by {driver}", persist_result=False)
@@ -55,7 +55,7 @@ def acquire_well(  # noqa: PLR0917 - they are fields of Prefect's form
         multiplier=multiplier,
         real_time=real_time,
     )
-    found = acquire_scans(request, load_settings().results_location(), Limits(scans, hours))
+    found = acquire_scans(request, load_site_settings().results_location(), Limits(scans, hours))
     report_acquisition(well, found)
     return found.version
 

@@ -9,8 +9,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from nightwell.reanalysis import SCANS_PATH
-from nightwell.settings import load_settings
 from nightwell.wells.fleet.well_task import Ending
+from tasks.blocks import load_site_settings
 from tasks.wells import NightRequest, analyse_wells, publish_night
 
 
@@ -31,7 +31,7 @@ def reanalyse_wells(
         cluster: Address of a Dask cluster, tcp://host:8786; by default the setting wells.cluster, or workers here.
         workers: Worker processes here, one well at a time each; by default the setting wells.workers.
     """
-    settings = load_settings()
+    settings = load_site_settings()
     wells = settings.wells
     named = scans is not None or volumes is not None
     request = NightRequest(

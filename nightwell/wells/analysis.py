@@ -187,7 +187,7 @@ def analyse_well(
     cube = build_cube(scans, chosen.cube)
     result = analyse_cube(cube, inputs=named, method=chosen, client=client, scheduler=scheduler)
     if chosen is not asked and asked.cube.calibration is None:
-        # What was learned follows from the scans and the method: a night can foretell the versions without reading them.
+        # What is learned follows from scans and method, so a night foretells the versions without reading the scans.
         result.attrs["calibration_learned"] = result.attrs["calibration_version"]
         result.attrs.update(asked.as_attributes())
     if "drilling" in scans.children:

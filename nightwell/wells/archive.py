@@ -340,7 +340,7 @@ def icechunk_storage(place: Place, key: str) -> Any:
 
 def open_repository(place: Place, key: str, *, create: bool) -> Any:
     """Open the Icechunk repository of a key at a place; made first when ``create`` and absent (IcechunkError)."""
-    storage = _storage(place, key)
+    storage = icechunk_storage(place, key)
     if create and not icechunk.Repository.exists(storage):
         return icechunk.Repository.create(storage, **_first_format())
     return icechunk.Repository.open(storage)

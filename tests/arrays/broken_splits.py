@@ -162,7 +162,7 @@ class DropsZeroes(OpensOtherwise):
 @breaks("export-listed")
 class CountsEachConnectionTwice(Probed):
     def exports(self) -> tuple[Export, ...]:
-        return tuple(replace(export, connections=2 * export.connections) for export in super().exports())
+        return tuple(replace(export, connections=2 * (export.connections or 0)) for export in super().exports())
 
 
 @breaks("withdraw-cuts")

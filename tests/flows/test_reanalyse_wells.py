@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -34,13 +33,13 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def results(fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def results(fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return where the results are, after settings were written that name the fleet."""
     file = tmp_path / "nightwell.toml"
     wells = {"results": str(tmp_path / "results"), "scans": str(fleet), "workers": 1}
     file.write_text(tomli_w.dumps({"state_directory": str(tmp_path / "state"), "wells": wells}))
     monkeypatch.setenv("NIGHTWELL_SETTINGS", str(file))
-    yield tmp_path / "results"
+    return tmp_path / "results"
 
 
 def committed(results: Path) -> dict[str, list[str]]:

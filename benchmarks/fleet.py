@@ -97,7 +97,7 @@ class FleetRun:
     by_hand: list[HandRow]
 
 
-SIZES = (Size(60.0, 8), Size(600.0, 6), Size(2400.0, 4))
+SIZES = (Size(60.0, 4), Size(600.0, 4), Size(2400.0, 2))
 SMOKE = (Size(25.0, 2),)
 
 

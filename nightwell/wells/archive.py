@@ -29,6 +29,7 @@ from nightwell.wells.fingerprint import fingerprint_of, versions_in
 ARCHIVE_FORMAT = 1
 
 _BRANCH = "main"
+_TOO_SMALL_TO_COMPRESS = 1024
 
 
 class ObjectStoreLocation(Protocol):
@@ -313,6 +314,8 @@ def _encoding(result: xr.DataTree) -> dict[str, dict[str, object]]:
     return {
         node.path: {
             str(name): {"chunks": tuple(max(size, 1) for size in variable.shape)}
+            # A third of a commit's time is zarr handing some fifty names or depths to a thread that compresses them.
+            | ({"compressors": None} if variable.size <= _TOO_SMALL_TO_COMPRESS else {})
             for name, variable in node.to_dataset(inherit=False).variables.items()
             if variable.ndim
         }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tomli_w
 from cli.command import Cli, assert_one_error, assert_one_error_in_words
+from distributed import LocalCluster
 from machine import Machine
 
 from nightwell.filesystem import make_ext4
@@ -15,11 +17,20 @@ from nightwell.wells.archive import ResultsArchive
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+def cluster() -> Iterator[str]:
+    """Return the address of a Dask cluster in this process: quicker than worker processes, which other tests start."""
+    with LocalCluster(  # type: ignore[no-untyped-call]  # distributed has no types
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+    ) as running:
+        yield str(running.scheduler_address)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory, cluster: str) -> Cli:
     """Return commands with results of their own, and a fleet of two wells named in their settings."""
     folder = tmp_path_factory.mktemp("fleet")
     file = folder / "nightwell.toml"
-    wells = {"results": str(folder / "results"), "scans": str(folder / "scans"), "workers": 1}
+    wells = {"results": str(folder / "results"), "scans": str(folder / "scans"), "cluster": cluster}
     file.write_text(tomli_w.dumps({"state_directory": str(folder / "state"), "wells": wells}))
     cli = Cli(file)
     made = cli.json("well", "fleet", "make", folder / "scans", "--wells", "2", "--length", "25")

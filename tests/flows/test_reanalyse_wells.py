@@ -21,7 +21,7 @@ from nightwell.local.process import python
 from nightwell.wells.archive import ResultsArchive
 from nightwell.wells.fleet.generator import FleetPlan, write_fleet
 
-WELLS = 5
+WELLS = 4
 NAMES = [f"SIMULATED-{number:05d}" for number in range(WELLS)]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +45,14 @@ class Objects:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._store = _store(place)
+
+    @cached_property
+    def _store(self) -> ObjectStore:
+        if not isinstance(self.place, str | PathLike):
+            return s3_store(self.place)
+        if not Path(self.place).is_dir():
+            raise FileNotFoundError(self.place)
+        return LocalStore(Path(self.place).absolute())
 
     def listing(self, name: str = "") -> Listing:
         """Return the names directly below a folder, without hidden ones (a writer's drafts are hidden)."""
@@ -132,9 +140,3 @@ def s3_store(place: Place, name: str = "") -> S3Store:
             "timeout": _REQUEST_TIMEOUT,
         },
     )
-
-
-def _store(place: Place) -> ObjectStore:
-    if not isinstance(place, str | PathLike):
-        return s3_store(place)
-    return LocalStore(Path(place).absolute(), automatic_cleanup=False, mkdir=False)

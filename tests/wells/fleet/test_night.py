@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import xarray as xr
 from distributed import Client, LocalCluster
+from s3 import fresh_prefix
 from wells.fleet.conftest import MEMORY_BYTES
 from wells.fleet.scans_of_tests import ScansOfTest
 
 from nightwell.errors import FormatError, NotFoundError, SettingsError, UnreachableError
+from nightwell.store import StoreLocation
 from nightwell.wells.analysis import Method
 from nightwell.wells.archive import ResultsArchive
 from nightwell.wells.container import open_scans, write_scans
@@ -24,7 +26,7 @@ from nightwell.wells.fleet.catalogue import candidates_in
 from nightwell.wells.fleet.cluster import dask_client
 from nightwell.wells.fleet.find_stale import Need
 from nightwell.wells.fleet.generator import FleetPlan, simulated_well
-from nightwell.wells.fleet.night import Night, night_ids, read_night, run_jobs, run_night
+from nightwell.wells.fleet.night import Night, night_ids, read_night, run_jobs, run_night, write_night
 from nightwell.wells.fleet.reading import read_once
 from nightwell.wells.fleet.well_task import MIB, Ending, WellJob, WellOutcome, analyse_one, needed_bytes
 
@@ -40,7 +42,7 @@ def run(client: Client, jobs: list[WellJob], method: Method) -> dict[str, WellOu
 
 
 def test_a_night_computes_what_is_missing_and_names_every_version(
-    fleet: Path, method: Method, workers: Client, tmp_path: Path
+    fleet: Path, method: Method, workers: Client, moto_server: StoreLocation, tmp_path: Path
 ) -> None:
     seen: list[tuple[str, int, int]] = []
 
@@ -74,6 +76,10 @@ def test_a_night_computes_what_is_missing_and_names_every_version(
     assert read_night(tmp_path, "before") == first
     with pytest.raises(NotFoundError, match="night 'nosuch'"):
         read_night(tmp_path, "nosuch")
+    place = fresh_prefix(moto_server)
+    assert night_ids(place) == ()
+    write_night(first, place)
+    assert read_night(place) == first
     record = tmp_path / "nights" / f"{first.night_id}.json"
     record.write_text(record.read_text().replace('"nightwell_night_format": 1', '"nightwell_night_format": 2'))
     with pytest.raises(FormatError, match="format 2"):

@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from nightwell.wells.analysis import Method, analyse_well
+from nightwell.wells.analysis import analyse_well
 from nightwell.wells.calibrate.learn import CalibrationSettings, calibrate
 from nightwell.wells.composition import Zone, published_composition
 from nightwell.wells.cube import CubeSettings
+from nightwell.wells.method import Method
 from nightwell.wells.simulate import Plan, Simulation, simulate_scans
 from nightwell.wells.spectra import Imperfections
 from nightwell.wells.streams import Stream

@@ -25,7 +25,6 @@ from pathlib import Path
 from fleet_by_hand import analyse_by_hand
 from results import describe_machine
 
-from nightwell.wells.analysis import Method
 from nightwell.wells.archive import ResultsArchive
 from nightwell.wells.container import open_scans
 from nightwell.wells.fleet.catalogue import candidates_in
@@ -34,6 +33,7 @@ from nightwell.wells.fleet.find_stale import find_stale
 from nightwell.wells.fleet.generator import FleetPlan, write_fleet
 from nightwell.wells.fleet.night import run_jobs
 from nightwell.wells.fleet.well_task import MIB, Ending, WellJob, analyse_one
+from nightwell.wells.method import Method
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKS = ("<!-- fleet: begin -->", "<!-- fleet: end -->")

@@ -16,11 +16,11 @@ import scipy.optimize
 import xarray as xr
 from numpy.typing import NDArray
 
-from nightwell.wells.analysis import Method
 from nightwell.wells.container import open_scans
 from nightwell.wells.contract import Origin
 from nightwell.wells.cube import build_cube
 from nightwell.wells.deconvolve import Deconvolver, make_deconvolver
+from nightwell.wells.method import Method
 from nightwell.wells.streams import Stream
 
 Floats = NDArray[np.float64]

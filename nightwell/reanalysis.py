@@ -19,11 +19,11 @@ from nightwell.sites.build import store_location
 from nightwell.store.location import StoreLocation
 from nightwell.store.store import BackupStore
 from nightwell.store.versions import Version
-from nightwell.wells.analysis import Method
 from nightwell.wells.archive import Place
 from nightwell.wells.container import open_scans
 from nightwell.wells.cube import CubeSettings
 from nightwell.wells.fleet.catalogue import Candidate, Found, candidates_in, well_named_in
+from nightwell.wells.method import Method
 from nightwell.wells.species_file import load_library
 
 #: Where a well's raw scans lie on its volume, unless the caller knows better.

@@ -17,13 +17,14 @@ from nightwell.report.las import write_las
 from nightwell.report.page.document import write_page
 from nightwell.report.pixler import write_pixler
 from nightwell.settings import Settings
-from nightwell.wells.analysis import Method, analyse_well
+from nightwell.wells.analysis import analyse_well
 from nightwell.wells.archive import Analysis, Place, ResultsArchive
 from nightwell.wells.container import open_cube, write_cube
 from nightwell.wells.cube import build_cube
 from nightwell.wells.fleet.cluster import dask_client
 from nightwell.wells.fleet.night import Night, run_night
 from nightwell.wells.fleet.well_task import Ending
+from nightwell.wells.method import Method
 from tasks.artifacts import Progress
 
 

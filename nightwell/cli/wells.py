@@ -273,8 +273,8 @@ def _read_result(name: str | None, gas_log: Path | None, analysis: str) -> DataT
             next_step="give the name of a well that was analysed, or --gas-log and a file",
         )
     if gas_log is not None:
-        from nightwell.wells.analysis import Method
         from nightwell.wells.gas_log import import_gas_log
+        from nightwell.wells.method import Method
         from nightwell.wells.read_log import read_gas_log
 
         method = Method.with_own(settings().wells.profiles)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,15 +12,13 @@ from blake3 import blake3
 from dask.base import compute
 from numpy.typing import NDArray
 
-import nightwell
 from nightwell.wells.across import StreamCurves, across_dataset, carry, names_across, take
 from nightwell.wells.calibrate.internal_standard import air_curves, diluted, widened
 from nightwell.wells.calibrate.learn import CalibrationSettings, calibrate
 from nightwell.wells.calibrate.saturation import fallback_peaks
 from nightwell.wells.contract import Origin, validate_cube
-from nightwell.wells.cube import CubeSettings, build_cube
+from nightwell.wells.cube import build_cube
 from nightwell.wells.deconvolve import (
-    Deconvolution,
     Deconvolver,
     SpeciesFlag,
     end_to_end,
@@ -31,14 +28,13 @@ from nightwell.wells.deconvolve import (
 from nightwell.wells.findings import findings_dataset
 from nightwell.wells.indicators import Curve, Curves, indicator_dataset, intensity_names
 from nightwell.wells.instrument import Instrument
-from nightwell.wells.interpret import Classification, interpretation_dataset, load_classifications
+from nightwell.wells.interpret import interpretation_dataset
+from nightwell.wells.method import Method
 from nightwell.wells.nnls import DETECTION_SIGMAS, Solution
 from nightwell.wells.normalise import normalised_dataset
-from nightwell.wells.profiles import Inputs, Profile, load_profiles
+from nightwell.wells.profiles import Inputs, Profile
 from nightwell.wells.read_well import read_well
-from nightwell.wells.rules import Rules, load_rules
 from nightwell.wells.species import SpeciesLibrary
-from nightwell.wells.species_file import load_library
 from nightwell.wells.streams import Stream
 
 if TYPE_CHECKING:
@@ -50,85 +46,6 @@ Floats = NDArray[np.float64]
 ANALYSIS_VERSION = 1
 
 _DIGEST_ROWS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """All that a result depends on besides the scans.
-
-    Parameters
-    ----------
-    library, profiles, classifications, rules
-        What to look for and how to read it; ``None`` for what ships.
-    cube, deconvolution
-        Settings.
-    """
-
-    library: SpeciesLibrary
-    profiles: tuple[Profile, ...]
-    classifications: tuple[Classification, ...]
-    cube: CubeSettings
-    deconvolution: Deconvolution
-    rules: Rules
-
-    @classmethod
-    def default(
-        cls,
-        library: SpeciesLibrary | None = None,
-        profiles: Iterable[Profile] | None = None,
-        classifications: Iterable[Classification] | None = None,
-        *,
-        cube: CubeSettings | None = None,
-        deconvolution: Deconvolution | None = None,
-        rules: Rules | None = None,
-    ) -> Method:
-        """Return a method with what ships for everything not given."""
-        return cls(
-            load_library() if library is None else library,
-            load_profiles() if profiles is None else tuple(profiles),
-            load_classifications() if classifications is None else tuple(classifications),
-            cube or CubeSettings(),
-            deconvolution or Deconvolution(),
-            rules or load_rules(),
-        )
-
-    @classmethod
-    def with_own(
-        cls,
-        directory: Path | str | None,
-        library: SpeciesLibrary | None = None,
-        *,
-        cube: CubeSettings | None = None,
-    ) -> Method:
-        """Return what ships with the profiles, classifications and rules of a directory of one's own (InputError)."""
-        return cls.default(
-            library,
-            profiles=load_profiles(directory),
-            classifications=load_classifications(directory),
-            rules=load_rules(directory),
-            cube=cube,
-        )
-
-    def calibrated(self) -> Method:
-        """Return the method with the library that its calibration, if it has one, makes of its own."""
-        calibration = self.cube.calibration
-        return self if calibration is None else replace(self, library=calibration.library(self.library))
-
-    def as_attributes(self) -> dict[str, object]:
-        """Return the versions of everything, as attributes of a result."""
-        return {
-            "software_version": nightwell.__version__,
-            "library_version": self.library.version,
-            "profiles": [profile.identity for profile in self.profiles],
-            "profiles_version": _digest(repr(profile) for profile in self.profiles),
-            "classifications": [one.identity for one in self.classifications],
-            "rules": [rule.identity for rule in self.rules],
-            # Rules are thresholds as classes are: one version speaks for how indicators were read.
-            "classifications_version": _digest(repr(one) for one in (*self.classifications, *self.rules)),
-            "cube_settings": repr(self.cube),
-            "calibration_version": "none" if self.cube.calibration is None else self.cube.calibration.version,
-            "deconvolution_settings": self.deconvolution.version,
-        }
 
 
 def analyse_well(
@@ -401,7 +318,3 @@ def _drilling_log(drilling: xr.Dataset, depth: Floats) -> xr.Dataset:
             mean = (total / count).astype(np.float32)
         found[name] = ("depth", mean, {"units": units, "long_name": meaning})
     return xr.Dataset(found, coords={"depth": ("depth", depth, {"units": "m"})})
-
-
-def _digest(texts: Iterable[str]) -> str:
-    return blake3("\n".join(texts).encode()).hexdigest(length=8)

@@ -30,7 +30,7 @@ def planned_fingerprint(well: str, inputs: Mapping[str, str], versions: Mapping[
     inputs
         Version ids of what the scans are read from, by name.
     versions
-        Of the method, as :meth:`~nightwell.wells.analysis.Method.as_attributes` gives them, and the
+        Of the method, as :meth:`~nightwell.wells.method.Method.as_attributes` gives them, and the
         ``contract_version`` of the result; attributes of another name do not count.
     """
     counted = {name: value for name, value in versions.items() if name.endswith(_ENDINGS)}

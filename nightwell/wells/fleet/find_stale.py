@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from nightwell.errors import ConflictError, NightwellError
-from nightwell.wells.analysis import ANALYSIS_VERSION, Method
+from nightwell.wells.analysis import ANALYSIS_VERSION
 from nightwell.wells.archive import Analysis, Place, ResultsArchive
 from nightwell.wells.fingerprint import planned_fingerprint, versions_in
 from nightwell.wells.fleet.catalogue import Candidate, FoundScans
+from nightwell.wells.method import Method
 
 #: How many wells are looked at together; to look is to wait for a server or a file system.
 _LOOKED_AT_TOGETHER = 8

@@ -17,7 +17,6 @@ from distributed import Client, Future, KilledWorker, as_completed
 from pydantic import TypeAdapter, ValidationError
 
 from nightwell.errors import FormatError, NightwellError, NotFoundError, UnreachableError
-from nightwell.wells.analysis import Method
 from nightwell.wells.archive import Place
 from nightwell.wells.fingerprint import versions_in
 from nightwell.wells.fleet.catalogue import Candidate
@@ -33,6 +32,7 @@ from nightwell.wells.fleet.well_task import (
     outcome_of,
     outcome_of_failure,
 )
+from nightwell.wells.method import Method
 
 #: Format of a night's record; a higher one is refused.
 NIGHT_FORMAT = 1

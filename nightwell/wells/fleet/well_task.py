@@ -12,11 +12,12 @@ from tempfile import TemporaryDirectory
 import xarray as xr
 
 from nightwell.errors import InputError, NightwellError
-from nightwell.wells.analysis import Method, analyse_well
+from nightwell.wells.analysis import analyse_well
 from nightwell.wells.archive import Analysis, Place, ResultsArchive
 from nightwell.wells.fleet.catalogue import FoundScans
 from nightwell.wells.fleet.find_stale import Need, WellNeed
 from nightwell.wells.fleet.reading import read_once
+from nightwell.wells.method import Method
 
 MIB = 1 << 20
 

@@ -12,7 +12,7 @@ import xarray as xr
 from wells.calibrate.conftest import DEAD_TIME_S, MakeScans, RealFile
 
 from nightwell.errors import InputError
-from nightwell.wells.analysis import Method, analyse_well
+from nightwell.wells.analysis import analyse_well
 from nightwell.wells.archive import ResultsArchive
 from nightwell.wells.calibrate.calibration import Calibration, load_calibration, save_calibration
 from nightwell.wells.calibrate.learn import CalibrationSettings, calibrate
@@ -20,6 +20,7 @@ from nightwell.wells.calibrate.standards import Balance, Standard, StandardGas, 
 from nightwell.wells.contract import FLAGS, validate_cube
 from nightwell.wells.cube import CubeSettings, build_cube
 from nightwell.wells.depth_bins import DepthBins
+from nightwell.wells.method import Method
 from nightwell.wells.quadrupole import import_quadrupole
 from nightwell.wells.species_file import load_library
 from nightwell.wells.spectra import Imperfections, simulated_instrument

@@ -7,9 +7,10 @@ import pytest
 import xarray as xr
 
 from nightwell.errors import InputError
-from nightwell.wells.analysis import Method, analyse_well
+from nightwell.wells.analysis import analyse_well
 from nightwell.wells.composition import published_composition
 from nightwell.wells.cube import CubeSettings
+from nightwell.wells.method import Method
 from nightwell.wells.normalise import Normalisation, c1n, gas_factor, normalised_dataset
 from nightwell.wells.simulate import Plan, Simulation, simulate_scans
 

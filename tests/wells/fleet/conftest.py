@@ -9,9 +9,9 @@ import pytest
 import xarray as xr
 from distributed import Client
 
-from nightwell.wells.analysis import Method
 from nightwell.wells.fleet.cluster import dask_client
 from nightwell.wells.fleet.generator import FleetPlan, write_fleet
+from nightwell.wells.method import Method
 
 MEMORY_BYTES = 900 << 20
 PLAN = FleetPlan(3, length_m=25.0, sample_every=25)

@@ -11,7 +11,6 @@ import pytest
 import xarray as xr
 
 from nightwell.errors import InputError, NotFoundError
-from nightwell.wells.analysis import Method
 from nightwell.wells.archive import ResultsArchive
 from nightwell.wells.fleet.catalogue import candidates_in
 from nightwell.wells.fleet.difference import difference, difference_of_analyses
@@ -19,6 +18,7 @@ from nightwell.wells.fleet.find_stale import Need, find_stale
 from nightwell.wells.fleet.night import Night
 from nightwell.wells.fleet.night_difference import difference_of_nights
 from nightwell.wells.fleet.well_task import Ending, WellJob, WellOutcome, analyse_one, outcome_of
+from nightwell.wells.method import Method
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from zarr.storage import ObjectStore
 
 from nightwell.errors import ConflictError, FormatError, NotFoundError, UnreachableError
 from nightwell.store import StoreLocation
-from nightwell.wells.analysis import ANALYSIS_VERSION, Method
+from nightwell.wells.analysis import ANALYSIS_VERSION
 from nightwell.wells.archive import ResultsArchive
 from nightwell.wells.container import open_scans, write_scans
 from nightwell.wells.cube import CubeSettings
@@ -27,6 +27,7 @@ from nightwell.wells.fleet.catalogue import candidates_in
 from nightwell.wells.fleet.find_stale import NEVER_ANALYSED, Need, NightPlan, find_stale
 from nightwell.wells.fleet.place import Objects, s3_store
 from nightwell.wells.fleet.well_task import Ending, WellJob, analyse_one
+from nightwell.wells.method import Method
 from nightwell.wells.species import SpeciesLibrary
 
 WELL = "SIMULATED-00000"

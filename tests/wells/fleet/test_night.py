@@ -18,7 +18,6 @@ from wells.fleet.scans_of_tests import ScansOfTest
 
 from nightwell.errors import FormatError, NotFoundError, SettingsError, UnreachableError
 from nightwell.store import StoreLocation
-from nightwell.wells.analysis import Method
 from nightwell.wells.archive import ResultsArchive
 from nightwell.wells.container import open_scans, write_scans
 from nightwell.wells.fleet import reading, well_task
@@ -29,6 +28,7 @@ from nightwell.wells.fleet.generator import FleetPlan, simulated_well
 from nightwell.wells.fleet.night import Night, night_ids, read_night, run_jobs, run_night, write_night
 from nightwell.wells.fleet.reading import read_once
 from nightwell.wells.fleet.well_task import MIB, Ending, WellJob, WellOutcome, analyse_one, needed_bytes
+from nightwell.wells.method import Method
 
 WELLS = [f"SIMULATED-{number:05d}" for number in range(3)]
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from nightwell.errors import InputError
 from nightwell.wells.across import StreamCurves, across_dataset, align_curves, find_neighbours
-from nightwell.wells.analysis import Method, analyse_well
+from nightwell.wells.analysis import analyse_well
 from nightwell.wells.archive import ResultsArchive
 from nightwell.wells.findings import findings_dataset, findings_of
 from nightwell.wells.indicators import Curve, Curves, IndicatorFlag
+from nightwell.wells.method import Method
 from nightwell.wells.profiles import Alignment, AlignRule, load_profiles, newest
 from nightwell.wells.streams import Stream
 

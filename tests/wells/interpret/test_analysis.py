@@ -13,8 +13,9 @@ from distributed import Client
 
 import nightwell
 from nightwell.errors import InputError
-from nightwell.wells.analysis import Method, analyse_well
+from nightwell.wells.analysis import analyse_well
 from nightwell.wells.deconvolve import ANALYSIS_MEMORY_BYTES, SpeciesFlag
+from nightwell.wells.method import Method
 from nightwell.wells.profiles import load_profiles
 from nightwell.wells.species_file import load_library
 from nightwell.wells.streams import Stream

@@ -13,9 +13,10 @@ import xarray as xr
 
 from nightwell.errors import NotFoundError, UnreachableError
 from nightwell.store import StoreLocation
-from nightwell.wells.analysis import Method, analyse_well
+from nightwell.wells.analysis import analyse_well
 from nightwell.wells.archive import ObjectStoreLocation, ResultsArchive
 from nightwell.wells.deconvolve import Deconvolution
+from nightwell.wells.method import Method
 
 STOCK = """
 import sys

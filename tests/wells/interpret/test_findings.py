@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from wells.interpret.conftest import RealFile
 
 from nightwell.errors import FormatError
-from nightwell.wells.analysis import Method, analyse_well
+from nightwell.wells.analysis import analyse_well
 from nightwell.wells.composition import published_composition
 from nightwell.wells.findings import FINDING_FORMAT, Finding, FindingKind, findings_dataset, findings_of
 from nightwell.wells.gas_log import GasLog, import_gas_log
 from nightwell.wells.import_report import ImportReport
 from nightwell.wells.interpret import load_classifications
+from nightwell.wells.method import Method
 from nightwell.wells.profiles import load_profiles
 from nightwell.wells.read_log import read_gas_log
 from nightwell.wells.read_well import read_well

@@ -12,9 +12,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nightwell.errors import InputError
-from nightwell.wells.analysis import Method, analyse_well
+from nightwell.wells.analysis import analyse_well
 from nightwell.wells.deconvolve import ANALYSIS_MEMORY_BYTES, BLOCK_DEPTHS, Deconvolution, deconvolve, make_deconvolver
 from nightwell.wells.instrument import Instrument
+from nightwell.wells.method import Method
 from nightwell.wells.monte_carlo import MonteCarlo, scatter_of
 from nightwell.wells.nnls import solve
 from nightwell.wells.species import SpeciesLibrary

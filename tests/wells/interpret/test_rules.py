@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nightwell.errors import InputError
-from nightwell.wells.analysis import Method
+from nightwell.wells.method import Method
 from nightwell.wells.rules import load_rules
 
 ZONE = """

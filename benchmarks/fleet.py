@@ -190,7 +190,7 @@ def measure_by_hand(scans: Path, size: Size, method: Method, folder: Path) -> Ha
 
 def _spectra(results: Path, well: str) -> int:
     result = ResultsArchive(results, well).open()
-    return sum(node["species"].sizes["depth"] for name, node in result.children.items() if name != "drilling")
+    return sum(node["species"].sizes["depth"] for node in result.children.values() if "species" in node.children)
 
 
 class _Clock:

@@ -44,7 +44,9 @@ class ByHand:
         for stream, value in self.values.items():
             group = result[f"{stream}/species"].to_dataset()
             known = np.isfinite(group["value"].to_numpy())
-            apart = np.abs(value - group["value"].to_numpy()) / group["sigma"].to_numpy()
+            # Nightwell's amounts are of the whole sample; those by hand, of the air in it.
+            share = group["air_fraction"].to_numpy()[:, None] if "air_fraction" in group else 1.0
+            apart = np.abs(value * share - group["value"].to_numpy()) / group["sigma"].to_numpy()
             largest = max(largest, float(apart[known].max(initial=0.0)))
         return largest
 

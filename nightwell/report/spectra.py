@@ -39,7 +39,8 @@ class Spectra:
     design
         float64 (mz, species), A per ppm.
     amounts
-        float64 (depth, species); NaN where not measured.
+        float64 (depth, species), of the air in the sample where it holds air; times ``design`` they are the fit. NaN
+        where not measured.
     species
         Names of the columns.
     """
@@ -85,26 +86,30 @@ def spectra_of(
         The library is not that of the analysis, or the cube's depths are not.
     """
     library = library or load_library()
-    if library.version != result.attrs["library_version"]:
+    used = result.attrs.get("library_learned", result.attrs["library_version"])
+    if library.version != used:
         raise InputError(
             f"spectra of well {result.attrs['well']}",
-            expected=f"species library {result.attrs['library_version']}, with which it was analysed",
+            expected=f"species library {used}, with which it was analysed",
             found=f"library {library.version}",
-            cause="the library was changed since the analysis, and the fit can only be drawn with its own",
-            next_step="analyse the well again",
+            cause="the library was changed since the analysis, or a calibration made it the instrument's own",
+            next_step="draw it with that library, or analyse the well again without a calibration",
         )
     species = result[stream]["species"].to_dataset()
     bound = make_deconvolver(
         species[["mz"]].assign_attrs(result[stream].attrs), Origin.of(result).instrument, library, Deconvolution()
     )
     amounts = species["value"].to_numpy().astype(np.float64)
+    # Amounts are of the whole sample; the currents are those of the air in it, put on the argon of the blanks.
+    share = species["air_fraction"].to_numpy().astype(np.float64) if "air_fraction" in species else 1.0
+    fitted = amounts / np.broadcast_to(share, amounts.shape[:1])[:, None]
     residual = species["residual"].to_numpy().astype(np.float64)
-    fit = np.where(np.isfinite(residual), np.nan_to_num(amounts) @ bound.design.T, np.nan)
+    fit = np.where(np.isfinite(residual), np.nan_to_num(fitted) @ bound.design.T, np.nan)
     sigma = None
     if cube is not None:
         sigma = np.hypot(_sigma_of(cube, stream, species), _pattern_error(result) * fit)
     depth, mz = (species[name].to_numpy().astype(np.float64) for name in ("depth", "mz"))
-    return Spectra(depth, mz, fit + residual, fit, sigma, bound.design, amounts, library.names)
+    return Spectra(depth, mz, fit + residual, fit, sigma, bound.design, fitted, library.names)
 
 
 def _pattern_error(result: xr.DataTree) -> float:

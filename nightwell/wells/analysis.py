@@ -106,6 +106,7 @@ def analyse_well(
     if chosen is not asked and asked.cube.calibration is None:
         # What is learned follows from scans and method, so a night foretells the versions without reading the scans.
         result.attrs["calibration_learned"] = result.attrs["calibration_version"]
+        result.attrs["library_learned"] = result.attrs["library_version"]
         result.attrs.update(asked.as_attributes())
     if "drilling" in scans.children:
         depth = next(iter(result.children.values()))["species"]["depth"].to_numpy()

@@ -163,7 +163,7 @@ class ScanArchive:
         attributes: dict[str, Any] = origin.as_attributes("scans")
         root.attrs.update({**attributes, _FORMAT: ACQUISITION_FORMAT, _PROGRESS: "{}", _SCHEDULE: ""})
         axis = np.asarray(mz, dtype=np.float64)
-        make_group(root, "scans", SCANS, {"mz": axis})
+        make_group(root, "scans", SCANS, {"mz": axis}, optional=frozenset({"sample_depth", "flag"}))
         make_group(root, "gaps", GAPS, {})
         if gas_line_delay_s is not None:
             make_group(root, "drilling", DRILLING, {}).attrs["gas_line_delay_s"] = float(gas_line_delay_s)
@@ -293,7 +293,7 @@ class Writer:
             if scan is not None:
                 append_rows(root, "scans", scan_values(scan))
             if drilling is not None and "drilling" in root:
-                append_rows(root, "drilling", drilling.values())
+                append_rows(root, "drilling", drilling.values(), DRILLING)
             if gaps:
                 append_rows(root, "gaps", gap_values(gaps))
             root.attrs.update({_PROGRESS: progress.model_dump_json(), _SCHEDULE: self._schedule})

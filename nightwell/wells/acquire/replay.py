@@ -155,7 +155,7 @@ def drilling_of_recording(scans: xr.DataTree) -> DrillingSeries | None:
     if "drilling" not in scans.children:
         return None
     dataset = scans["drilling"].to_dataset()
-    values = {variable.name: dataset[variable.name].to_numpy() for variable in DRILLING}
+    values = {variable.name: dataset[variable.name].to_numpy() for variable in DRILLING if variable.name in dataset}
     return DrillingSeries(**values, provenance=Origin.of(scans).provenance)
 
 

@@ -126,9 +126,9 @@ def test_a_result_names_its_calibration_and_keeps_the_quality_numbers(
 
 def test_scans_that_name_their_standards_are_calibrated_by_them(faulty: xr.DataTree) -> None:
     named, plain = analyse_well(faulty), analyse_well(unnamed(faulty))
-    assert named.attrs["calibration_version"] == calibrate(faulty).version
+    assert named.attrs["calibration_learned"] == named["qc"].attrs["calibration_version"] == calibrate(faulty).version
     assert plain.attrs["calibration_version"] == plain["qc"].attrs["calibration_version"] == "none"
-    assert named.attrs["library_version"] != plain.attrs["library_version"]
+    assert named.attrs["library_learned"] != plain.attrs["library_version"] == named.attrs["library_version"]
 
 
 def test_a_calibration_is_kept_as_a_file_and_an_edited_one_is_refused(calibration: Calibration, tmp_path: Path) -> None:

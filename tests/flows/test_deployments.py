@@ -72,7 +72,10 @@ def test_the_scheduler_really_inserts_runs(
     deployed: Deployed, deployments: dict[str, dict[str, Any]], deployment: str, parameters: dict[str, object]
 ) -> None:
     """With an SQLAlchemy that Prefect does not know it inserts none, and says nothing."""
-    chosen = {"deployments": {"id": {"any_": [deployments[deployment]["id"]]}}}
+    chosen = {
+        "deployments": {"id": {"any_": [deployments[deployment]["id"]]}},
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+    }
     run = eventually("scheduled run", lambda: next(iter(deployed.ask("flow_runs", chosen)), None))
     assert run["state_type"] == "SCHEDULED"
     assert run["auto_scheduled"]

@@ -92,7 +92,11 @@ def sites(deployed: Deployed, moto_server: StoreLocation, tmp_path_factory: pyte
         assert machine.settings.source.quiesce
         sites.host_is_there.touch()
         here = {FILE_VARIABLE: str(machine.settings_file)}
-        with deployed.workers(folder, here) as workers, pytest.MonkeyPatch.context() as patch:
+        with (
+            deployed.without_schedules(),
+            deployed.workers(folder, here) as workers,
+            pytest.MonkeyPatch.context() as patch,
+        ):
             patch.setenv(FILE_VARIABLE, str(machine.settings_file))
             sites.workers.update(workers)
             yield sites

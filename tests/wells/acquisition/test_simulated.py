@@ -73,7 +73,8 @@ def test_what_was_acquired_is_analysed_and_the_zone_is_found(acquired: tuple[Sca
     result = analyse_well(archive.open(), inputs={"scans": archive.version()})
     assert result.attrs["inputs"] == {"scans": archive.version()}
     assert result.attrs["simulated"] == 1
-    assert set(result.children) == {*(str(stream) for stream in Stream), "drilling"}
+    streams = {str(stream) for stream in Stream}
+    assert set(result.children) == {*streams, "drilling", "qc", "across", "findings"}
     species = result["trap_gas/species"].to_dataset()
     names = [str(name) for name in species["species"].to_numpy()]
     depth, methane = species["depth"].to_numpy(), species["value"].to_numpy()[:, names.index("methane")]

@@ -1,7 +1,6 @@
-"""Runs engines in processes of their own and kills them: one line on stdin is one engine.
+"""An engine that dies by SIGKILL at a point that a seed chooses.
 
-A line is ``place seed``. The child dies by SIGKILL at a point that the seed chooses: before or after measuring, between
-the arrays of one scan, just before a commit, just after it, or at any moment at all (seeds that are multiples of 3).
+The points: before or after measuring, between the arrays of one scan, just before a commit, and just after it.
 """
 
 from __future__ import annotations
@@ -9,13 +8,8 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 from wells.acquisition.rigs import SMALL, START, StandingRig, StandingSpectrometer
@@ -82,23 +76,3 @@ def child(place: str, seed: int) -> None:
     else:
         die_at(archive_module, "_commit", call, after=kind == 4)
     run_engine(place, 10_000)
-
-
-def main() -> None:
-    """Run engines until stdin ends."""
-    for line in sys.stdin:
-        place, seed = line.rsplit(maxsplit=1)
-        pid = os.fork()
-        if pid == 0:
-            child(place, int(seed))
-            os._exit(0)
-        if int(seed) % 3 == 0:
-            time.sleep(random.Random(seed).uniform(0.02, 0.4))
-            os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from wells.acquisition import killed_engine
+from wells.acquisition import engine_killer
 from wells.acquisition.killed_engine import AWAY, run_engine
 from wells.acquisition.rigs import START
 
@@ -44,7 +44,7 @@ def fill(archive: ScanArchive, count: int, *, origin: Origin = ORIGIN, mz: tuple
 
 @pytest.fixture(scope="module")
 def kill() -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, str(Path(killed_engine.__file__))]
+    command = [sys.executable, str(Path(engine_killer.__file__))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
         assert process.stdin is not None
@@ -77,7 +77,7 @@ def test_killed_at_any_point_it_goes_on_with_every_gap_said_and_no_scan_twice(
     run_engine(str(tmp_path), 5)
     scans, gaps = archive.open()["scans"].to_dataset(), archive.open()["gaps"].to_dataset()
     time = scans["time"].to_numpy()
-    assert (np.diff(time) > np.timedelta64(0)).all()
+    assert (np.diff(time) > np.timedelta64(0, "s")).all()
     assert np.isfinite(scans["intensity"].to_numpy()).all()
     # Each hole in time is a gap, and each gap a hole: 25 s is the way from one port to another, and one scan.
     holes = np.flatnonzero(np.diff(time) > np.timedelta64(60, "s"))

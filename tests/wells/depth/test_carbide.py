@@ -152,7 +152,7 @@ def test_cuttings_lag_behind_the_mud_by_their_slip(drilling: xr.Dataset) -> None
 
 def test_cuttings_scans_are_placed_by_when_they_were_collected(drilling: xr.Dataset) -> None:
     codes = np.array([Stream.CUTTINGS_BACKGROUND.code, Stream.CUTTINGS_CRUSH.code, Stream.CUTTINGS_CRUSH.code])
-    collected = np.array([*at([20_000.0, 20_000.0]), np.datetime64("NaT")], dtype="datetime64[ns]")
+    collected = np.array([*at([20_000.0, 20_000.0]), np.datetime64("NaT", "ns")])
     tree = tree_of(drilling, np.array([30_000.0, 30_060.0, 30_120.0]), stream=codes, collected=collected)
     tree["drilling"].attrs["cuttings_transport_ratio"] = 0.8
     found = register_scans(tree)

@@ -112,7 +112,7 @@ def test_shares_are_measured_where_they_can_be() -> None:
     names = {"gas_out": np.where(CLOCK < 20_000, 1000.0, np.where(CLOCK < 40_000, np.nan, 1.0)),
              "gas_in": np.where(CLOCK < 20_000, 250.0, 5.0)}  # fmt: skip
     drilling = make_dataset(DRILLING, series(**names), {"gas_line_delay_s": 0.0})
-    moment = np.array([*at(np.array([10_000.0, 50_000.0])), np.datetime64("NaT")], dtype="datetime64[ns]")
+    moment = np.array([*at(np.array([10_000.0, 50_000.0])), np.datetime64("NaT", "ns")])
     np.testing.assert_allclose(shares_at(RecycledGas(), drilling, moment), [0.25, np.nan, np.nan])
     np.testing.assert_allclose(shares_at(RecycledGas(0.4), drilling, moment), [0.25, 0.4, np.nan])
     np.testing.assert_allclose(shares_at(RecycledGas(0.4, measured=False), drilling, moment), [0.4, 0.4, np.nan])

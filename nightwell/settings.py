@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from nightwell.errors import SettingsError
@@ -129,6 +129,14 @@ class BackupSettings(_Section):
         description="Block size of a volume's first version, in KiB; empty: the default.",
     )
     lease_ttl_s: float = Field(default=60.0, gt=1, description="How long a run's lease on a volume lives unrenewed.")
+    rpo_hours: float = Field(
+        default=26.0,
+        gt=0,
+        description="How old a volume's newest good version may be, in hours: a night, and two for the run itself.",
+    )
+    rpo_hours_of: dict[str, PositiveFloat] = Field(
+        default={}, description='The same for single volumes, such as {well = 4}; in the environment {"well": 4}.'
+    )
 
 
 class WellsSettings(_Section):
@@ -329,7 +337,7 @@ def _describe(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[Settin
             path=".".join(path),
             variable="NIGHTWELL_" + "__".join(path).upper(),
             kind=_kind(field.annotation),
-            default="" if field.is_required() or field.default in (None, ()) else str(field.default),
+            default="" if field.is_required() or field.default in (None, (), {}) else str(field.default),
             description=field.description or "",
         )
 
@@ -344,6 +352,8 @@ def _kind(annotation: Any) -> str:
         return " or ".join(annotation)
     if get_origin(annotation) is tuple:
         return "list of text"
+    if get_origin(annotation) is dict:
+        return "table of numbers"
     if get_args(annotation):
         return " or ".join(_kind(part) for part in get_args(annotation) if part not in (type(None), ...))
     words = {"Path": "path", "str": "text", "SecretStr": "secret text", "int": "integer", "float": "number"}

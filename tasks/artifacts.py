@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from prefect.artifacts import (
 from prefect.utilities.slugify import slugify
 
 from nightwell.protocol import Recorded, Run, RunKind, timeline, verdict
+from nightwell.sites.recovery_points import RecoveryPoint, Timeliness, in_words
 from nightwell.store.verify import VerifyReport
 from tasks.effects import NAMES
 
@@ -110,6 +112,30 @@ def publish_picture(picture: Path, subject: str, name: str) -> None:
     # In Markdown, because the page of an image artifact repeats its address below the picture, all megabytes of it.
     text = f"![{subject} of {name}](data:image/png;base64,{data})"
     create_markdown_artifact(text, key=slugify(f"{subject}-{name}"), description=f"{subject} of {name}")
+
+
+def publish_recovery_points(points: Sequence[RecoveryPoint]) -> None:
+    """Publish the age of each volume's newest good version against its target, the worst first; one row a volume."""
+    rows = [
+        {
+            "volume": point.volume,
+            "state": point.timeliness.upper() if point.timeliness is not Timeliness.IN_TIME else point.timeliness,
+            "age": "" if point.age_s is None else in_words(point.age_s),
+            "target": in_words(point.target_s),
+            "newest good version": point.version_id,
+            "taken at (UTC)": "" if point.taken_at is None else f"{point.taken_at:%F %T}",
+            "note": _note(point),
+        }
+        for point in points
+    ]
+    text = "Recovery points of all volumes: age of the newest good version against its target (RPO)"
+    create_table_artifact(rows, key="recovery-points", description=text)
+
+
+def _note(point: RecoveryPoint) -> str:
+    if point.passed_over:
+        return f"{point.passed_over} newer of no single point in time: the host wrote meanwhile"
+    return point.problem
 
 
 def publish_verification(volume: str, report: VerifyReport) -> None:

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.backup import backup_volume
 from flows.recover import Where, recover_runs
+from flows.recovery_points import check_recovery_points
 from flows.restore import restore_volume
 from nightwell.errors import ConflictError, NotFoundError
 from nightwell.protocol import BackupMode
@@ -54,6 +55,12 @@ def test_a_backup_shows_its_steps_and_blocks_and_a_restore_gives_it_back(machine
     assert any(row["what"] == "stored" for row in json.loads(str(blocks)))
     remote = last_flow_run("copy well to the store")
     assert {"produce virtual server", "copy", "commit version", "delete virtual server"} <= set(task_names(remote))
+    late = check_recovery_points(["never"], return_state=True)
+    assert (late.name, late.message) == ("TargetMissed", "1 of 2 volumes not in time: never (never backed up)")
+    table = json.loads(str(artifacts_of(last_flow_run("recovery points of all volumes"))["recovery-points"]))
+    assert [(row["volume"], row["state"]) for row in table] == [("never", "NEVER BACKED UP"), ("well", "in time")]
+    assert table[1]["newest good version"] == str(state.message).rsplit(" ", 1)[1]
+    assert table[1]["target"] == "1 d 2 h"
     machine.make_volume("third", 16 * MIB)
     restored = restore_volume("well", "third", return_state=True)
     assert restored.is_completed(), restored.message

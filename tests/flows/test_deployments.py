@@ -22,6 +22,7 @@ ENTRY_POINTS = {
     "reanalyse-wells/all-wells": "flows.reanalyse_wells.reanalyse_wells",
     "acquire-well/source-site": "flows.acquire.acquire_well",
     "verify-volume/nightly": "flows.verify.verify_volume",
+    "recovery-points/destination-site": "flows.recovery_points.check_recovery_points",
 }
 
 
@@ -66,6 +67,7 @@ def test_every_parameter_is_described_and_choices_are_choices(deployments: dict[
         ("reanalyse-well/nightly", {"volume": "well", "version": "latest"}),
         ("reanalyse-wells/all-wells", {}),
         ("verify-volume/nightly", {"volume": "well", "version": "latest"}),
+        ("recovery-points/destination-site", {}),
     ],
 )
 def test_the_scheduler_really_inserts_runs(
@@ -108,3 +110,9 @@ def test_a_committed_version_sets_a_re_analysis_of_its_volume_going(
     runs = eventually("triggered run", triggered)
     # Events are handled in order: the volume that holds no well came first, and set nothing going.
     assert [run["parameters"] for run in runs] == [{"volume": "well-7", "version": "latest"}]
+    table = {"deployments": {"id": {"any_": [deployments["recovery-points/destination-site"]["id"]]}}}
+
+    def tables() -> bool | None:
+        return len([r for r in deployed.ask("flow_runs", table) if not r["auto_scheduled"]]) == 2 or None
+
+    eventually("table of recovery points for each version", tables)

@@ -24,12 +24,12 @@ import xarray as xr
 
 from nightwell.errors import ConflictError, FormatError, NotFoundError, UnreachableError
 from nightwell.wells.fingerprint import fingerprint_of, versions_in
+from nightwell.wells.write_tree import write_tree
 
 #: Format of the commits' metadata; a higher one is refused.
 ARCHIVE_FORMAT = 1
 
 _BRANCH = "main"
-_TOO_SMALL_TO_COMPRESS = 1024
 
 
 class ObjectStoreLocation(Protocol):
@@ -171,7 +171,7 @@ class ResultsArchive:
 
     def _write(self, repository: Any, result: xr.DataTree, fingerprint: str) -> Analysis:
         session = repository.writable_session(_BRANCH)
-        result.to_zarr(session.store, mode="w", zarr_format=3, consolidated=False, encoding=_encoding(result))
+        write_tree(result, session.store)
         message = f"analysis of {self.well}, library {result.attrs['library_version']}"
         try:
             session.commit(message, metadata=_metadata(result, fingerprint))
@@ -306,20 +306,6 @@ def _metadata(result: xr.DataTree, fingerprint: str) -> dict[str, object]:
     names = ("well", "inputs", "profiles", "classifications", "simulated", "provenance", *versions_in(attributes))
     return {"nightwell_archive_format": ARCHIVE_FORMAT, "fingerprint": fingerprint} | {
         name: attributes[name] for name in names
-    }
-
-
-def _encoding(result: xr.DataTree) -> dict[str, dict[str, object]]:
-    """One chunk per array: a result is small, and an object per array is what a reader wants."""
-    return {
-        node.path: {
-            str(name): {"chunks": tuple(max(size, 1) for size in variable.shape)}
-            # A third of a commit's time is zarr handing some fifty names or depths to a thread that compresses them.
-            | ({"compressors": None} if variable.size <= _TOO_SMALL_TO_COMPRESS else {})
-            for name, variable in node.to_dataset(inherit=False).variables.items()
-            if variable.ndim
-        }
-        for node in result.subtree
     }
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 import xarray as xr
 
@@ -12,25 +9,6 @@ from nightwell.wells.analysis import analyse_well
 from nightwell.wells.composition import Zone, published_composition
 from nightwell.wells.cube import build_cube
 from nightwell.wells.simulate import Plan, Simulation, simulate_scans
-
-REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-
-RealFile = Callable[[str], Path]
-
-
-@pytest.fixture(scope="session")
-def real_file() -> RealFile:
-    """Return the path of a real file: it must be there when the folder is, and a clone has no folder."""
-
-    def find(name: str) -> Path:
-        if not REAL_DATA.is_dir():
-            pytest.skip("the real logs are not part of the project; they are read from ../shared/data when it exists")
-        path = REAL_DATA / name
-        if not path.is_file():
-            pytest.fail(f"{path} is missing")
-        return path
-
-    return find
 
 
 @pytest.fixture(scope="session")

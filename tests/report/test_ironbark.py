@@ -8,7 +8,7 @@ from pathlib import Path
 import lasio
 import numpy as np
 from numpy.typing import NDArray
-from report.conftest import RealFile
+from real_files import RealFile
 
 from nightwell.report.depth_log import write_depth_log
 from nightwell.report.las import write_las

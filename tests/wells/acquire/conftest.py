@@ -7,28 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from wells.acquire.real_logs import REAL_DATA, RealFile, WriteFile
+from wells.acquire.written_files import WriteFile
 
 from nightwell.wells.composition import published_composition
 from nightwell.wells.container import make_scans
 from nightwell.wells.contract import Origin
 from nightwell.wells.instrument import Instrument
 from nightwell.wells.simulate import Plan, Simulation, simulate_scans
-
-
-@pytest.fixture(scope="session")
-def real_file() -> RealFile:
-    """Return the path of a real file: it must be there when the folder is, and a clone has no folder."""
-
-    def find(name: str) -> Path:
-        if not REAL_DATA.is_dir():
-            pytest.skip("the real logs are not part of the project; they are read from ../shared/data when it exists")
-        path = REAL_DATA / name
-        if not path.is_file():
-            pytest.fail(f"{path} is missing")
-        return path
-
-    return find
 
 
 @pytest.fixture

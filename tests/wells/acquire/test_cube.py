@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from wells.acquire.real_logs import IRONBARK_DRILLING, IRONBARK_GAS, QUADRUPOLE, RealFile
+from real_files import IRONBARK_DRILLING, IRONBARK_GAS, QUADRUPOLE, RealFile
 
 from nightwell.errors import InputError
 from nightwell.wells.composition import Composition, composition_of_log, published_composition

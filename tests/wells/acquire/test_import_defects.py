@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from wells.acquire.real_logs import VOLVE, RealFile, WriteFile
+from real_files import VOLVE, RealFile
+from wells.acquire.written_files import WriteFile
 
 from nightwell.errors import InputError
 from nightwell.wells.drilling import import_drilling

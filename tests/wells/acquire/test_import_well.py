@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from wells.acquire.real_logs import IRONBARK_DRILLING, IRONBARK_GAS, RealFile, WriteFile
+from real_files import IRONBARK_DRILLING, IRONBARK_GAS, RealFile
+from wells.acquire.written_files import WriteFile
 
 from nightwell.errors import InputError
 from nightwell.wells.contract import Origin

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wells.acquire.real_logs import IRONBARK_DRILLING, IRONBARK_GAS, VOLVE, RealFile, WriteFile
+from real_files import IRONBARK_DRILLING, IRONBARK_GAS, VOLVE, RealFile
+from wells.acquire.written_files import WriteFile
 
 from nightwell.errors import InputError, NotFoundError
 from nightwell.wells.channels import known_channels, nearest_names, parse_header

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from wells.acquire.real_logs import WriteFile
+from wells.acquire.written_files import WriteFile
 
 from nightwell.errors import ConflictError, InputError
 from nightwell.wells.import_well import import_spectra

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from wells.acquire.real_logs import QUADRUPOLE, QUADSTAR, RealFile
+from real_files import QUADRUPOLE, QUADSTAR, RealFile
 
 from nightwell.errors import InputError, NotFoundError
 from nightwell.wells.import_well import import_spectra

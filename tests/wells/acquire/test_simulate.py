@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 import xarray as xr
-from wells.acquire.real_logs import IRONBARK_DRILLING, IRONBARK_GAS, VOLVE, RealFile
+from real_files import IRONBARK_DRILLING, IRONBARK_GAS, VOLVE, RealFile
 
 from nightwell.errors import InputError
 from nightwell.wells.composition import composition_of_log, published_composition, published_gases

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wells.acquire.real_logs import PATTERNS, RealFile
+from real_files import PATTERNS, RealFile
 
 from nightwell.errors import InputError, NotFoundError
 from nightwell.wells.species import MAX_CONDITION, SpeciesGroup

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from wells.acquire.real_logs import WriteFile
+from wells.acquire.written_files import WriteFile
 
 from nightwell.errors import InputError
 from nightwell.wells.contract import Origin

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from wells.acquire.real_logs import QUADRUPOLE, REAL_DATA
+from real_files import QUADRUPOLE, RealFile
 from wells.acquisition.rigs import BLANK, GAS, Memory, recording
 
 from nightwell.errors import ConflictError, InputError, UnreachableError
@@ -213,11 +213,9 @@ def test_another_recording_and_a_schedule_without_its_streams_are_refused() -> N
         Engine(schedule, replay, Memory(schedule.mz), SystemClock()).run()
 
 
-def test_a_real_scan_file_is_replayed(tmp_path: Path) -> None:
-    if not REAL_DATA.is_dir():
-        pytest.skip("the real data do not stand beside this clone")
+def test_a_real_scan_file_is_replayed(real_file: RealFile) -> None:
     labels = ScanLabels(start=np.datetime64("2025-03-12T00:00:00", "ns"))
-    scans = import_quadrupole(REAL_DATA / QUADRUPOLE, labels=labels).scans
+    scans = import_quadrupole(real_file(QUADRUPOLE), labels=labels).scans
     schedule = schedule_of_recording(scans)
     memory, replay = Memory(schedule.mz), ReplaySpectrometer(scans, source=QUADRUPOLE)
     replay.connect(0)

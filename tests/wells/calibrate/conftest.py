@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import xarray as xr
@@ -13,8 +12,6 @@ from nightwell.wells.calibrate.learn import CalibrationSettings, calibrate
 from nightwell.wells.composition import Zone, published_composition
 from nightwell.wells.simulate import Plan, Simulation, simulate_scans
 from nightwell.wells.spectra import Imperfections
-
-REAL_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 DEAD_TIME_S = 2e-10
 FAULTS = Imperfections(
@@ -32,7 +29,6 @@ FAULTS = Imperfections(
     ),
 )
 
-RealFile = Callable[[str], Path]
 MakeScans = Callable[..., xr.DataTree]
 
 
@@ -58,18 +54,3 @@ def faulty() -> xr.DataTree:
 @pytest.fixture(scope="session")
 def calibration(faulty: xr.DataTree) -> Calibration:
     return calibrate(faulty, settings=CalibrationSettings(dead_time_s=DEAD_TIME_S))
-
-
-@pytest.fixture(scope="session")
-def real_file() -> RealFile:
-    """Return the path of a real file: it must be there when the folder is, and a clone has no folder."""
-
-    def find(name: str) -> Path:
-        if not REAL_DATA.is_dir():
-            pytest.skip("the real logs are not part of the project; they are read from ../shared/data when it exists")
-        path = REAL_DATA / name
-        if not path.is_file():
-            pytest.fail(f"{path} is missing")
-        return path
-
-    return find

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from wells.calibrate.conftest import DEAD_TIME_S, MakeScans, RealFile
+from real_files import QUADRUPOLE, RealFile
+from wells.calibrate.conftest import DEAD_TIME_S, MakeScans
 
 from nightwell.errors import InputError
 from nightwell.wells.analysis import analyse_well
@@ -253,7 +254,7 @@ def test_cubes_of_before_stay_readable(faulty: xr.DataTree) -> None:
 
 def test_the_real_instrument_has_its_own_pattern_of_nitrogen(real_file: RealFile) -> None:
     """Argon with a leak of air, measured: no amount is known, and the ratios come out all the same."""
-    tree = import_quadrupole(real_file("qms/anatema_2025-03-12_Ar-EtOH_plasma_peakheights.csv")).scans
+    tree = import_quadrupole(real_file(QUADRUPOLE)).scans
     group = tree["scans"].to_dataset()
     group["kind"][:] = ScanKind.STANDARD.code
     gases = tuple(StandardGas(species=name) for name in ("argon", "nitrogen", "oxygen", "water", "hydrogen"))

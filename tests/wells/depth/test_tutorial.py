@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli.command import Cli
-from wells.acquire.real_logs import IRONBARK_DRILLING, IRONBARK_GAS, REAL_DATA
+from real_files import IRONBARK_DRILLING, IRONBARK_GAS, RealFile
 
 from nightwell.wells.drilling import import_drilling
 from nightwell.wells.gas_log import import_gas_log
@@ -20,11 +20,9 @@ TOP_M, BOTTOM_M = 1583.0, 1720.0  # a piece of the well, for speed
 
 
 @pytest.fixture
-def files() -> tuple[Path, Path]:
-    """The real files: they must be there when the folder is, and a clone has no folder."""
-    if not REAL_DATA.is_dir():
-        pytest.skip("the real logs are not part of the project; they are read from ../shared/data when it exists")
-    return REAL_DATA / IRONBARK_GAS, REAL_DATA / IRONBARK_DRILLING
+def files(real_file: RealFile) -> tuple[Path, Path]:
+    """The gas log and the drilling file."""
+    return real_file(IRONBARK_GAS), real_file(IRONBARK_DRILLING)
 
 
 def test_every_command_of_the_tutorial_runs(files: tuple[Path, Path], tmp_path: Path,

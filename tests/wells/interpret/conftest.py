@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,25 +19,7 @@ from nightwell.wells.species import SpeciesLibrary
 from nightwell.wells.species_file import load_library
 from nightwell.wells.spectra import simulated_instrument
 
-REAL_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
-
-RealFile = Callable[[str], Path]
 MakeCube = Callable[..., xr.Dataset]
-
-
-@pytest.fixture(scope="session")
-def real_file() -> RealFile:
-    """Return the path of a real file: it must be there when the folder is, and a clone has no folder."""
-
-    def find(name: str) -> Path:
-        if not REAL_DATA.is_dir():
-            pytest.skip("the real logs are not part of the project; they are read from ../shared/data when it exists")
-        path = REAL_DATA / name
-        if not path.is_file():
-            pytest.fail(f"{path} is missing")
-        return path
-
-    return find
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from numpy.typing import NDArray
-from wells.interpret.conftest import RealFile
+from real_files import RealFile
 
 from nightwell.errors import FormatError
 from nightwell.wells.analysis import analyse_well

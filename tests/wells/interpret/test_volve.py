@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from wells.interpret.conftest import RealFile
+from real_files import RealFile
 
 from nightwell.wells.indicators import Curve, Curves, evaluate
 from nightwell.wells.profiles import load_profiles, newest

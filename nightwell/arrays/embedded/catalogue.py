@@ -14,8 +14,6 @@ from nightwell.arrays.embedded.gate import Gate
 from nightwell.arrays.embedded.pair import Pair
 from nightwell.arrays.embedded.state import (
     ArrayState,
-    ExportRecord,
-    ImportRecord,
     PairRecord,
     VolumeRecord,
     save_state,
@@ -23,6 +21,7 @@ from nightwell.arrays.embedded.state import (
 from nightwell.arrays.embedded.volume import Volume
 from nightwell.arrays.port import PairState
 from nightwell.arrays.record_file import current_boot_id
+from nightwell.arrays.served import ExportRecord, ImportRecord
 
 
 @dataclass(slots=True)

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from nightwell.arrays.embedded.state import ImportRecord
 from nightwell.arrays.other_array import CONTEXTS, SILENCE_S, STALL_S, reach
+from nightwell.arrays.served import ImportRecord
 from nightwell.errors import ConflictError, NightwellError, NotFoundError, UnreachableError
 from nightwell.nbd.client import NbdClient
 from nightwell.nbd.faults import RequestError, WireError

@@ -8,12 +8,12 @@ from nightwell.arrays import refusals
 from nightwell.arrays.embedded.backends import VolumeBackend
 from nightwell.arrays.embedded.catalogue import Catalogue
 from nightwell.arrays.embedded.imports import ImportBackend, ImportedVolume
-from nightwell.arrays.embedded.state import ExportRecord, ImportRecord
 from nightwell.arrays.embedded.volume import Volume
 from nightwell.arrays.names import check_name
 from nightwell.arrays.other_array import STALL_S, probe
 from nightwell.arrays.owners import check_owner
 from nightwell.arrays.port import Export, PairState
+from nightwell.arrays.served import ExportRecord, ImportRecord, is_recorded
 from nightwell.errors import NotFoundError
 from nightwell.nbd.tls import TlsFiles
 
@@ -113,8 +113,8 @@ class ExportLine:
     def exports(self) -> tuple[Export, ...]:
         """Return every export and import, sorted by name."""
         with self._held.lock:
-            found = [self._export_info(record) for record in self._held.exports.values()]
-            found += [self._import_info(record) for record in self._held.imports.values()]
+            found = [self._shown(record) for record in self._held.exports.values()]
+            found += [self._shown(record) for record in self._held.imports.values()]
         return tuple(sorted(found, key=lambda export: export.name))
 
     def export(self, volume: str, *, name: str | None = None, writable: bool, owner: str | None = None) -> Export:
@@ -124,14 +124,12 @@ class ExportLine:
         with held.lock:
             served = held.volume(volume)
             record = ExportRecord(name, volume, writable, owner)
-            existing = held.exports.get(name) or held.imports.get(name)
-            if existing is not None and existing != record:
-                raise refusals.exists_otherwise(f"export {name!r}", str(record), str(existing))
+            recorded = is_recorded(record, held.exports, held.imports)
             check_servable(served, writable=writable)
-            if existing is None:
+            if not recorded:
                 with held.change():
                     held.exports[name] = record
-            return self._export_info(record)
+            return self._shown(record)
 
     def withdraw(self, name: str, *, owner: str | None = None) -> None:
         """Stop serving an export and cut its connections."""
@@ -153,13 +151,11 @@ class ExportLine:
         size_bytes = probe(url, self._table.tls, writable=writable)
         record = ImportRecord(name, url, writable, size_bytes, owner)
         with held.lock:
-            existing = held.imports.get(name) or held.exports.get(name)
-            if existing is not None and existing != record:
-                raise refusals.exists_otherwise(f"import {name!r}", str(record), str(existing))
-            if existing is None:
+            recorded = is_recorded(record, held.exports, held.imports)
+            if not recorded:
                 with held.change():
                     held.imports[name] = record
-            return self._import_info(record)
+            return self._shown(record)
 
     def release(self, name: str, *, owner: str | None = None) -> None:
         """Stop serving an import and detach it."""
@@ -178,26 +174,8 @@ class ExportLine:
         if attached is not None:
             attached.close()
 
-    def _export_info(self, record: ExportRecord) -> Export:
-        return Export(
-            name=record.name,
-            volume=record.volume,
-            url=f"{self._base_url}/{record.name}",
-            writable=record.writable,
-            connections=self._server.connections(record.name),
-            owner=record.owner,
-        )
-
-    def _import_info(self, record: ImportRecord) -> Export:
-        return Export(
-            name=record.name,
-            volume=record.name,
-            url=f"{self._base_url}/{record.name}",
-            writable=record.writable,
-            connections=self._server.connections(record.name),
-            owner=record.owner,
-            imported_from=record.url,
-        )
+    def _shown(self, record: ExportRecord | ImportRecord) -> Export:
+        return record.shown(self._base_url, self._server.connections(record.name))
 
 
 def check_servable(volume: Volume, *, writable: bool) -> None:

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from nightwell.arrays.port import PairState
 from nightwell.arrays.record_file import load_record, save_record
+from nightwell.arrays.served import ExportRecord, ImportRecord
 
 FORMAT = 1
 
@@ -43,27 +44,6 @@ class PairRecord:
     previous_split_id: str | None = None
     split_at: datetime | None = None
     fault: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ExportRecord:
-    """One served volume."""
-
-    name: str
-    volume: str
-    writable: bool
-    owner: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ImportRecord:
-    """One attached export of another array."""
-
-    name: str
-    url: str
-    writable: bool
-    size_bytes: int
-    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

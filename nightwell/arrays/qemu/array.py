@@ -17,7 +17,8 @@ from nightwell.arrays.qemu.held import Held, Pair, Volume
 from nightwell.arrays.qemu.layers import Layers
 from nightwell.arrays.qemu.line import LINE_TLS, QemuLine, serve
 from nightwell.arrays.qemu.pairs import SECTOR_BYTES, QemuVolumes, start_copy
-from nightwell.arrays.qemu.state import ArrayState, ImportRecord
+from nightwell.arrays.qemu.state import ArrayState
+from nightwell.arrays.served import ImportRecord
 from nightwell.arrays.serving import ArraySettings
 from nightwell.errors import ConflictError, InputError, NightwellError
 from nightwell.nbd.tls import TlsFiles, server_context

@@ -19,12 +19,11 @@ from nightwell.arrays.qemu.layers import Layers
 from nightwell.arrays.qemu.state import (
     FORMAT,
     ArrayState,
-    ExportRecord,
-    ImportRecord,
     PairRecord,
     VolumeRecord,
 )
 from nightwell.arrays.record_file import load_record, save_record
+from nightwell.arrays.served import ExportRecord, ImportRecord
 
 _ADAPTER = TypeAdapter(ArrayState)
 

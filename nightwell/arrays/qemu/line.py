@@ -13,7 +13,7 @@ from nightwell.arrays.owners import check_owner
 from nightwell.arrays.port import Export, PairState
 from nightwell.arrays.qemu.daemon import MonitorError
 from nightwell.arrays.qemu.held import Held
-from nightwell.arrays.qemu.state import ExportRecord, ImportRecord
+from nightwell.arrays.served import ExportRecord, ImportRecord, is_recorded
 from nightwell.errors import UnreachableError
 from nightwell.nbd.tls import TlsFiles
 from nightwell.nbd.url import parse_url
@@ -52,8 +52,8 @@ class QemuLine:
     def exports(self) -> tuple[Export, ...]:
         """Return every export and import, sorted by name."""
         with self._held.calls:
-            found = [self._export_info(record) for record in self._held.exports.values()]
-            found += [self._import_info(record) for record in self._held.imports.values()]
+            found = [self._shown(record) for record in self._held.exports.values()]
+            found += [self._shown(record) for record in self._held.imports.values()]
         return tuple(sorted(found, key=lambda export: export.name))
 
     def export(self, volume: str, *, name: str | None = None, writable: bool, owner: str | None = None) -> Export:
@@ -63,15 +63,13 @@ class QemuLine:
         with held.calls:
             held.volume(volume)
             record = ExportRecord(name, volume, writable, owner)
-            existing = held.exports.get(name) or held.imports.get(name)
-            if existing is not None and existing != record:
-                raise refusals.exists_otherwise(f"export {name!r}", str(record), str(existing))
+            recorded = is_recorded(record, held.exports, held.imports)
             _check_servable(held, volume, writable=writable)
-            if existing is None:
+            if not recorded:
                 with held.change():
                     held.exports[name] = record
                     serve(held, record)
-            return self._export_info(record)
+            return self._shown(record)
 
     def withdraw(self, name: str, *, owner: str | None = None) -> None:
         """Stop serving an export and cut its connections."""
@@ -96,14 +94,12 @@ class QemuLine:
             raise refusals.no_whole_sectors(f"export {url!r}", size_bytes, _SECTOR_BYTES)
         record = ImportRecord(name, url, writable, size_bytes, owner)
         with held.calls:
-            existing = held.imports.get(name) or held.exports.get(name)
-            if existing is not None and existing != record:
-                raise refusals.exists_otherwise(f"import {name!r}", str(record), str(existing))
-            if existing is None:
+            recorded = is_recorded(record, held.exports, held.imports)
+            if not recorded:
                 with held.change():
                     held.imports[name] = record
                     self.attach(record)
-            return self._import_info(record)
+            return self._shown(record)
 
     def release(self, name: str, *, owner: str | None = None) -> None:
         """Stop serving an import and detach it."""
@@ -156,26 +152,8 @@ class QemuLine:
             writable=record.writable,
         )  # fmt: skip
 
-    def _export_info(self, record: ExportRecord) -> Export:
-        return Export(
-            name=record.name,
-            volume=record.volume,
-            url=f"{self._base_url}/{record.name}",
-            writable=record.writable,
-            connections=None,
-            owner=record.owner,
-        )
-
-    def _import_info(self, record: ImportRecord) -> Export:
-        return Export(
-            name=record.name,
-            volume=record.name,
-            url=f"{self._base_url}/{record.name}",
-            writable=record.writable,
-            connections=None,
-            owner=record.owner,
-            imported_from=record.url,
-        )
+    def _shown(self, record: ExportRecord | ImportRecord) -> Export:
+        return record.shown(self._base_url, None)
 
 
 def serve(held: Held, record: ExportRecord) -> None:

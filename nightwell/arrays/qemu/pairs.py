@@ -23,7 +23,8 @@ from nightwell.arrays.qemu.held import Held, Pair, Volume
 from nightwell.arrays.qemu.layers import Layers
 from nightwell.arrays.qemu.line import end_service, serve
 from nightwell.arrays.qemu.split import LIST_GRAIN_BYTES, drop_list, split_pairs
-from nightwell.arrays.qemu.state import ExportRecord, PairRecord
+from nightwell.arrays.qemu.state import PairRecord
+from nightwell.arrays.served import ExportRecord
 from nightwell.nbd.wire import QEMU_CHANGED_BITMAP
 
 SECTOR_BYTES = 512

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from nightwell.arrays.port import PairState
+from nightwell.arrays.served import ExportRecord, ImportRecord
 
 FORMAT = 1
 
@@ -45,27 +46,6 @@ class PairRecord:
     fault: str | None = None
     copied_bytes: int = 0
     to_copy_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ExportRecord:
-    """One served volume."""
-
-    name: str
-    volume: str
-    writable: bool
-    owner: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ImportRecord:
-    """One attached export of another array."""
-
-    name: str
-    url: str
-    writable: bool
-    size_bytes: int
-    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

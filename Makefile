@@ -10,7 +10,7 @@ BIN := .venv/bin
 
 # What runs on 3.13 too (icechunk 2.x, newer NumPy and Zarr): the packages whose dependencies differ there. The others
 # depend on the standard library and on pure-Python packages of one version.
-SUITES_313 := tests/store tests/wells tests/protocol
+SUITES_313 := tests/store tests/wells
 
 help: ## list the recipes
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, SecretStr, Val
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from nightwell.errors import SettingsError
+from nightwell.logs import LogForm, LogLevel
 
 DEFAULT_FILE = Path("nightwell.toml")
 FILE_VARIABLE = "NIGHTWELL_SETTINGS"
@@ -192,6 +193,15 @@ class FlowsSettings(_Section):
     )
 
 
+class LogSettings(_Section):
+    """How log lines are written, to standard error."""
+
+    form: LogForm = Field(default=LogForm.TEXT, description="Text for people, or one JSON document a line.")
+    level: LogLevel | None = Field(
+        default=None, description="From which level on; empty: info for JSON, warnings beside a run's display for text."
+    )
+
+
 class Settings(BaseSettings):
     """All settings of one site or of one machine that plays both."""
 
@@ -206,6 +216,7 @@ class Settings(BaseSettings):
     backup: BackupSettings = Field(default=BackupSettings(), description="Defaults of backups.")
     wells: WellsSettings = Field(default=WellsSettings(), description="Wells.")
     flows: FlowsSettings = Field(default=FlowsSettings(), description="Flows.")
+    log: LogSettings = Field(default=LogSettings(), description="Logs.")
 
     @classmethod
     def settings_customise_sources(

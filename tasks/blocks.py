@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr
 
 from nightwell.errors import SettingsError
 from nightwell.settings import Settings, StoreSettings, load_settings
+from tasks.logs import log_to_flow_runs
 
 B = TypeVar("B", bound=Block)
 
@@ -54,7 +55,7 @@ class DestinationSite(Block):
 
 
 def load_site_settings() -> Settings:
-    """Return this site's settings, with what its blocks hold in place of the file's.
+    """Return this site's settings, with what its blocks hold in place of the file's; log as they say from here on.
 
     Raises
     ------
@@ -62,6 +63,7 @@ def load_site_settings() -> Settings:
         A block that the settings name does not exist, or is of another type.
     """
     settings = load_settings()
+    log_to_flow_runs(settings.log)
     flows = settings.flows
     if flows.store_block:
         store = _load(ObjectStore, flows.store_block, "flows.store_block")

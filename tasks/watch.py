@@ -1,4 +1,4 @@
-"""Who watches a run: the flow run's log in the UI always, and a terminal when one asked to."""
+"""Who watches a run beside the log of its flow run: a terminal, when one asked to."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from prefect.exceptions import MissingContextError
-from prefect.logging import get_run_logger
-
 from nightwell.cli.display import RunDisplay
-from nightwell.protocol import Event, Failed, FoundCommitted, Run, UndoFailed, Undone
+from nightwell.protocol import Event, Run
 from tasks.artifacts import CopyProgress
 
 _display: ContextVar[RunDisplay | None] = ContextVar("display", default=None)
@@ -27,17 +24,10 @@ def shown_on(display: RunDisplay) -> Iterator[None]:
 
 
 def on_event(run: Run, event: Event) -> None:
-    """Log what a task's own state does not say: why a run turned back, and how it went on."""
+    """Show an event on the terminal that watches; the flow run's page has it from the log."""
     display = _display.get()
     if display is not None:
         display.on_event(run, event)
-    if isinstance(event, Failed | UndoFailed):
-        problem = event.problem
-        _log(f"{event.step}: expected {problem.expected}; found {problem.found}. Next step: {problem.next_step}.")
-    elif isinstance(event, Undone):
-        _log(f"{event.step} was taken back")
-    elif isinstance(event, FoundCommitted):
-        _log(f"version {event.version_id} had been committed: going forward")
 
 
 class WatchedProgress:
@@ -52,10 +42,3 @@ class WatchedProgress:
         display = _display.get()
         if display is not None:
             display.on_progress(done_bytes, total_bytes)
-
-
-def _log(text: str) -> None:
-    try:
-        get_run_logger().warning(text)
-    except MissingContextError:  # driven outside a flow: the terminal has shown it
-        return

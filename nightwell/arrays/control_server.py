@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from nightwell.arrays.call_log import logging_call
 from nightwell.arrays.control import (
     ANSWER,
     CALLS,
@@ -120,7 +121,8 @@ class ControlServer:
             call = CALLS.get(request.call)
             if call is None:
                 return _refused(f"the unknown call {request.call[:64]!r}")
-            return Answer(result=call.serve(self._array, request.arguments))
+            with logging_call(self._array.name, request):
+                return Answer(result=call.serve(self._array, request.arguments))
         except ValidationError as problem:
             first = problem.errors(include_url=False, include_input=False)[0]
             return _refused(f"{'.'.join(str(part) for part in first['loc']) or 'the line'}: {first['msg']}")

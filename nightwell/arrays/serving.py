@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from nightwell.arrays.control_server import ControlServer
 from nightwell.arrays.other_array import STALL_S
 from nightwell.arrays.port import Array
 from nightwell.errors import InputError, NightwellError
+from nightwell.logs import LogForm, LogLevel, write_logs
 from nightwell.nbd.tls import TlsFiles
 
 _ENDINGS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -86,7 +86,7 @@ def serve_array(
         The command line; by default this process's.
     """
     options = _parser(module).parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    write_logs(options.log_form, options.log_level)
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)  # before any thread: they inherit it, and sigwait gets them all
     try:
         settings = _settings(options)
@@ -123,6 +123,8 @@ def _parser(module: str) -> argparse.ArgumentParser:
     add("--advertise", metavar="HOST", help="host in export URLs, when clients reach it under another name")
     add("--control", type=Path, help="control socket (default: control.sock in the directory)")
     add("--stall", type=float, default=STALL_S, metavar="SECONDS", help="how long an import waits for a cut line")
+    add("--log-form", type=LogForm, choices=list(LogForm), default=LogForm.TEXT, help="text, or JSON lines")
+    add("--log-level", type=LogLevel, choices=list(LogLevel), help="default: info for JSON, warning for text")
     for prefix, what in (("tls", "NBD server's TLS"), ("line-tls", "TLS towards arrays it imports from")):
         for part in ("ca", "certificate", "key"):
             add(f"--{prefix}-{part}", type=Path, metavar="PEM", help=f"{what}: {part}")

@@ -20,6 +20,7 @@ from nightwell.cli.common import (
     in_words,
     print_json,
     print_rows,
+    reported,
     say,
     settings,
     size_in_bytes,
@@ -61,7 +62,9 @@ def serve(
     line_tls_certificate: Annotated[Path | None, typer.Option(help="TLS towards another array: certificate.")] = None,
     line_tls_key: Annotated[Path | None, typer.Option(help="TLS towards another array: private key.")] = None,
 ) -> None:
-    """Run an array until Ctrl-C or SIGTERM; prints one JSON line when it is ready."""
+    """Run an array until Ctrl-C or SIGTERM; prints one JSON line when it is ready. It logs as section [log] says."""
+    with reported(as_json=False):
+        log = settings().log
     given = {
         "name": name,
         "directory": directory,
@@ -76,6 +79,8 @@ def serve(
         "line-tls-ca": line_tls_ca,
         "line-tls-certificate": line_tls_certificate,
         "line-tls-key": line_tls_key,
+        "log-form": log.form,
+        "log-level": log.level,
     }
     words = [f"--{option}={value}" for option, value in given.items() if value is not None]
     run = run_qemu if driver is ArrayDriver.QEMU else run_embedded

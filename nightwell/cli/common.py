@@ -21,6 +21,7 @@ from rich.text import Text
 
 from nightwell.arrays.port import Array
 from nightwell.errors import InputError, NightwellError, NotFoundError
+from nightwell.logs import write_logs
 from nightwell.protocol import Site
 from nightwell.settings import Settings, load_settings
 from nightwell.sites.build import open_array, open_ledger
@@ -98,8 +99,10 @@ def choose_settings(file: Path | None) -> None:
 
 
 def settings() -> Settings:
-    """Load the settings that this command line asks for."""
-    return load_settings(_chosen["file"])
+    """Load the settings that this command line asks for, and write logs as they say."""
+    loaded = load_settings(_chosen["file"])
+    write_logs(loaded.log.form, loaded.log.level)
+    return loaded
 
 
 @contextmanager

@@ -9,9 +9,11 @@ an answer is :class:`~nightwell.errors.UnknownOutcomeError`, and only the store 
 
 from __future__ import annotations
 
+import logging
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -24,6 +26,7 @@ from nightwell.mover.events import (
     Done,
     Event,
     Failed,
+    Logged,
     Progressed,
     Verified,
     Written,
@@ -172,14 +175,24 @@ class MoverConversation:
                 progress(event.done_bytes, event.total_bytes)
 
     def _next(self, timeout_s: float) -> Event:
-        try:
-            line = self._lines.get(timeout=timeout_s)
-        except queue.Empty:
-            raise self._silent(timeout_s) from None
-        if line is None:
-            self._lines.put(None)  # the end stays the end
-            raise self._ended()
-        return decode_event(line)
+        until_s = time.monotonic() + timeout_s
+        while True:
+            try:
+                line = self._lines.get(timeout=max(until_s - time.monotonic(), 0))
+            except queue.Empty:
+                raise self._silent(timeout_s) from None
+            if line is None:
+                self._lines.put(None)  # the end stays the end
+                raise self._ended()
+            event = decode_event(line)
+            if not isinstance(event, Logged):  # to say something is not to get on
+                return event
+            self._log(event)
+
+    def _log(self, event: Logged) -> None:
+        level = logging.getLevelNamesMapping().get(event.level.upper(), logging.WARNING)
+        fields = {"server": self._handle.info.server_id}
+        logging.getLogger(event.logger).log(level, "%s", event.message, extra={"fields": fields})
 
     def _ended(self) -> NightwellError:
         status = self._handle.wait(_END_TIMEOUT_S)

@@ -1,7 +1,8 @@
 """What a mover tells while it works: one event, one JSON line.
 
 A backup tells ``progress`` ..., ``copied``, and after the leave to commit ``committed``. A restore tells ``progress``
-..., ``written``, ``progress`` ..., ``verified`` (when asked to), ``done``. Either may end with ``failed`` instead.
+..., ``written``, ``progress`` ..., ``verified`` (when asked to), ``done``. Either may end with ``failed`` instead, and
+tells ``logged`` wherever it has something to say.
 """
 
 from __future__ import annotations
@@ -67,6 +68,15 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Logged:
+    """A line of the mover's log: what is only on the virtual server's disk is deleted with it."""
+
+    level: str
+    logger: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorFields:
     """A :class:`~nightwell.errors.NightwellError` on its way between two processes."""
 
@@ -85,7 +95,7 @@ class Failed:
     error: ErrorFields
 
 
-Event = Progressed | Copied | Committed | Written | Verified | Done | Failed
+Event = Progressed | Copied | Committed | Written | Verified | Done | Logged | Failed
 _KINDS: dict[str, type[Event]] = {
     "progress": Progressed,
     "copied": Copied,
@@ -93,6 +103,7 @@ _KINDS: dict[str, type[Event]] = {
     "written": Written,
     "verified": Verified,
     "done": Done,
+    "logged": Logged,
     "failed": Failed,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-from nightwell.mover.events import Event, Phase, Progressed, encode_event
+from nightwell.logs import put, take_away
+from nightwell.mover.events import Event, Logged, Phase, Progressed, encode_event
 from nightwell.store.ports import Progress, ProgressCallback
 
 _PROGRESS_INTERVAL_S = 0.25
@@ -40,6 +43,16 @@ class EventOutput:
             while line:
                 line = line[os.write(self._descriptor, line) :]
 
+    @contextmanager
+    def telling_logs(self) -> Iterator[None]:
+        """Tell every line that is logged from level ``info`` on while the block runs."""
+        handler = _ToldLogs(self)
+        put(handler)
+        try:
+            yield
+        finally:
+            take_away(handler)
+
     def progress(self, phase: Phase, block_bytes: int) -> ProgressCallback:
         """Return what tells how far a pass is, at most four times a second."""
         next_s = 0.0
@@ -53,3 +66,13 @@ class EventOutput:
                 self.tell(Progressed(phase, done, total))
 
         return report
+
+
+class _ToldLogs(logging.Handler):
+    def __init__(self, output: EventOutput) -> None:
+        super().__init__(logging.INFO)
+        self._output = output
+        self.setFormatter(logging.Formatter())  # words, and the traceback below them when there is one
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._output.tell(Logged(record.levelname.lower(), record.name, self.format(record)))

@@ -26,7 +26,9 @@ EXIT_FAILED = 1
 
 def main() -> int:
     """Do the job on standard input, and return the exit status."""
-    return run(Lifeline(sys.stdin.buffer), EventOutput.take_over_stdout(), os.environ)
+    output = EventOutput.take_over_stdout()
+    with output.telling_logs():
+        return run(Lifeline(sys.stdin.buffer), output, os.environ)
 
 
 def run(lifeline: Lifeline, output: EventOutput, environment: MutableMapping[str, str]) -> int:

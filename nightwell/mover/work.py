@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -21,6 +23,8 @@ from nightwell.store.store import BackupStore
 from nightwell.store.versions import BlockStatistics, VersionDraft
 from nightwell.store.writer import VersionWriter
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Mover:
@@ -36,6 +40,8 @@ class Mover:
         with address.connect((PAIR, *CONTEXTS)) as client:
             before = confirm(client, job, when="before the copy")
             writer = self.store.begin(_draft(job, client.size_bytes))
+            parent = "no earlier version" if writer.parent is None else f"version {writer.parent.version_id} before it"
+            _log.info("copies %d bytes in blocks of %d, %s", client.size_bytes, writer.block_bytes, parent)
             try:
                 statistics = self._copy(job, client, writer)
                 # A connection of its own: what was granted to the old one may be of another state of the pair.
@@ -48,7 +54,9 @@ class Mover:
                 with suppress(Exception):  # packs that nobody refers to do no harm; the first error counts
                     writer.abort()
                 raise
-        self.output.tell(Committed(writer.commit(statistics, point_in_time=still)))
+        version = writer.commit(statistics, point_in_time=still)
+        _log.info("committed version %s", version.version_id)
+        self.output.tell(Committed(version))
 
     def restore(self, job: RestoreJob) -> None:
         """Write the version, read it back when asked to, and say so."""
@@ -66,20 +74,39 @@ class Mover:
                 stop=self.lifeline.stop,
             )
             zeroed_bytes = version.size_bytes - written.bytes_written
+            _log.info(
+                "wrote %d bytes of version %s, zeroed %d", written.bytes_written, version.version_id, zeroed_bytes
+            )
             self.output.tell(Written(bytes_written=written.bytes_written, bytes_zeroed=zeroed_bytes))
             if job.verify:
                 self._verify(job, reader, NbdSource(address, size_bytes))
         self.output.tell(Done())
 
     def _copy(self, job: BackupJob, client: NbdClient, writer: VersionWriter) -> BlockStatistics:
-        return ingest(
+        began_s = time.monotonic()
+        hint = find_hint(client, job, parent=writer.parent, block_bytes=writer.block_bytes)
+        found = ingest(
             NbdSource(VolumeAddress(job.url, job.tls), client.size_bytes),
             writer,
-            hint=find_hint(client, job, parent=writer.parent, block_bytes=writer.block_bytes),
+            hint=hint,
             threads=job.threads,
             progress=self.output.progress(Phase.COPY, writer.block_bytes),
             stop=self.lifeline.stop,
         )
+        _log.info(
+            "read %d of %d blocks (%s) and stored %d, %d bytes, in %.2f s",
+            found.blocks_read,
+            found.blocks_total,
+            "all are looked at" if hint is None else "the array says which",
+            found.blocks_stored,
+            found.bytes_stored,
+            time.monotonic() - began_s,
+        )
+        if found.hint_violations:
+            _log.warning(
+                "%d blocks that the change list promised to be unchanged were not: all were read", found.hint_violations
+            )
+        return found
 
     def _verify(self, job: RestoreJob, reader: VersionReader, source: NbdSource) -> None:
         compare(

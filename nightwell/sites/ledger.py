@@ -27,6 +27,7 @@ from nightwell.protocol import (
 )
 from nightwell.protocol.driver import OnEvent
 from nightwell.servers.procfs import ProcessIdentity, identify, is_running
+from nightwell.sites.run_log import logging_run
 
 Effects = Mapping[Step, Effect]
 
@@ -102,10 +103,13 @@ class Ledger:
             Why the run is to be ended; ``None`` to let it go on.
         """
         try:
-            with keep_alive(self.leases, lease) as hold:
+            with (
+                logging_run(self.journal.load(run_id), on_event) as watcher,
+                keep_alive(self.leases, lease) as hold,
+            ):
                 if end is not None:
                     cancel(self.journal, self.journal.load(run_id), end, lease=hold)
-                return drive(self.journal, run_id, effects, lease=hold, on_event=on_event)
+                return drive(self.journal, run_id, effects, lease=hold, on_event=watcher)
         finally:
             # A run that waits or was cut short keeps its lease until it lapses; then a recovery claims it. A lease
             # that another driver took meanwhile is not ours any more, and releasing it does nothing.

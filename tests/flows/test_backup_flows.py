@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from deployed import eventually
 from machine import MIB, Machine, noise
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
@@ -41,6 +42,18 @@ def task_names(run: FlowRun) -> list[str]:
     return [r.name.rsplit("-", 1)[0] for r in sorted(runs, key=lambda r: str(r.start_time))]
 
 
+def assert_logged(run: FlowRun, *parts: str) -> None:
+    """Check that one line of a flow run's log, or of its tasks', holds all the parts; it is sent a little later."""
+
+    def look() -> str | None:
+        chosen = {"logs": {"flow_run_id": {"any_": [str(run.id)]}}, "limit": 200}
+        with client() as api:
+            lines = [line["message"] for line in api._client.post("/logs/filter", json=chosen).json()]
+        return next((line for line in lines if all(part in line for part in parts)), None)
+
+    eventually(f"log line with {parts}", look)
+
+
 def test_a_backup_shows_its_steps_and_blocks_and_a_restore_gives_it_back(machine: Machine) -> None:
     machine.make_volume("well", 16 * MIB, data=noise(5 * MIB))
     state = backup_volume("well", return_state=True)
@@ -61,6 +74,8 @@ def test_a_backup_shows_its_steps_and_blocks_and_a_restore_gives_it_back(machine
     assert [(row["volume"], row["state"]) for row in table] == [("never", "NEVER BACKED UP"), ("well", "in time")]
     assert table[1]["newest good version"] == str(state.message).rsplit(" ", 1)[1]
     assert table[1]["target"] == "1 d 2 h"
+    assert_logged(run, "site=source", "volume=well", "step=split split finished")
+    assert_logged(remote, "site=destination", "volume=well", "step=copy copies 16777216 bytes in blocks of")
     machine.make_volume("third", 16 * MIB)
     restored = restore_volume("well", "third", return_state=True)
     assert restored.is_completed(), restored.message

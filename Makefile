@@ -2,7 +2,7 @@
 # Without make: the README shows the same steps as plain commands.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock docs-check reference clean environment environment-313 tools test-311 test-313
+.PHONY: help demo test lint bench kills lock docs-check reference clean environment environment-313 tools test-311 test-313
 
 PYTHON ?= $(shell infra/find_python 3.11 3.12 3.13 || echo python3)
 PYTHON_313 ?= $(shell infra/find_python 3.13)
@@ -42,6 +42,10 @@ endif
 bench: environment ## the backup beside other tools, 2 GiB; BENCH="--size 256MiB" for less
 	@$(PYTHON) infra/fetch_tools.py bench
 	$(BIN)/python benchmarks/backup.py $(BENCH)
+
+kills: environment ## kill every part at every step of a run, and see that nothing is left; KILLS="--sample 30" for less
+	@$(PYTHON) infra/fetch_tools.py test
+	PYTHONPATH=tests $(BIN)/python -m kills $(KILLS)
 
 reference: environment ## write docs/settings.md and docs/cli.md from the code
 	$(BIN)/python infra/write_reference.py

@@ -30,7 +30,7 @@ class Where(StrEnum):
 
 @flow(name="recover-runs", flow_run_name="recover runs ({site})", persist_result=False)
 def recover_runs(site: Where = Where.BOTH) -> list[str]:
-    """Take up every run whose owner is gone: forward when that is still possible, back when it is not.
+    """Take up every run whose owner is gone, or that waits for an array: forward when possible, back when not.
 
     Args:
         site: source, destination, or both when one machine plays both.

@@ -78,7 +78,7 @@ def recover(
     site: Annotated[Site, typer.Option("--site", help="With --retry: whose run.")] = Site.SOURCE,
     as_json: AsJson = False,
 ) -> None:
-    """Finish or undo every run whose process died, at both sites; or let one stuck run try again what it owes."""
+    """Finish or undo what dead processes and silent arrays left, at both sites; or let one stuck run try again."""
     display = RunDisplay(console(error=as_json))
     ended = _recover(display) if retry is None else [_retry(display, retry, site)]
     document = [

@@ -34,7 +34,7 @@ from nightwell.protocol.steps import BackupMode, Mode, RestoreMode, RunKind, Sit
 from nightwell.protocol.tables import TABLES, ProtocolTable
 from nightwell.protocol.times import Outcome, StepTime, timeline
 from nightwell.protocol.transitions import begin, evolve, replay
-from nightwell.protocol.verdicts import remedies, verdict
+from nightwell.protocol.verdicts import may_pass, remedies, verdict
 
 __all__ = [
     "NO_FACTS",
@@ -89,6 +89,7 @@ __all__ = [
     "evolve",
     "fence_outcome",
     "keep_alive",
+    "may_pass",
     "remedies",
     "replay",
     "request_outcome",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from nightwell.errors import UnknownOutcomeError
 from nightwell.protocol.run import Leftover, Phase, Run
 from nightwell.protocol.steps import RunKind, Step
 
@@ -40,6 +41,15 @@ def remedies(run: Run) -> tuple[str, ...]:
     return tuple(remedy(run, leftover) for leftover in run.leftovers) if run.phase is Phase.STUCK else ()
 
 
+def may_pass(run: Run) -> bool:
+    """Return whether something that a stuck run owes failed for a reason that may go away: nobody answered.
+
+    What else it owes may be a consequence of that, such as a secondary whose pair could not be dissolved.
+    """
+    errors = [leftover.problem.as_error() for leftover in run.leftovers]
+    return run.phase is Phase.STUCK and any(e.transient or isinstance(e, UnknownOutcomeError) for e in errors)
+
+
 def verdict(run: Run) -> str:
     """Return one sentence that says what the run achieved and what it left."""
     if run.is_open:
@@ -48,6 +58,8 @@ def verdict(run: Run) -> str:
     if run.phase is not Phase.STUCK:
         return f"{work}; what it owed was done by hand ({run.resolved_by})" if run.resolved_by else work
     owed = "; ".join(remedies(run))
+    if may_pass(run):
+        owed += " (a recovery tries it again by itself)"
     return f"{work}, cleanup owed: {owed}" if run.committed else f"{work}, and could not be taken back whole: {owed}"
 
 

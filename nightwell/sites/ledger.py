@@ -6,8 +6,9 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
-from nightwell.errors import ConflictError
+from nightwell.errors import ConflictError, FencedError
 from nightwell.protocol import (
     Database,
     Effect,
@@ -24,12 +25,16 @@ from nightwell.protocol import (
     cancel,
     drive,
     keep_alive,
+    may_pass,
 )
 from nightwell.protocol.driver import OnEvent
 from nightwell.servers.procfs import ProcessIdentity, identify, is_running
 from nightwell.sites.run_log import logging_run
 
 Effects = Mapping[Step, Effect]
+
+# Between the attempts of recoveries to finish a stuck run; a run adds three lines to its journal each time.
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +177,37 @@ class Ledger:
         )
 
     def recover(self, resume: Callable[[Run, Lease], Run]) -> tuple[Run, ...]:
-        """Take up every run whose driver is gone; return them as ``resume`` left them."""
+        """Take up every run whose driver is gone, or that is stuck for a reason that may have passed.
+
+        Returns
+        -------
+        tuple
+            The runs as ``resume`` left them.
+        """
         recovered = []
         for summary in self.journal.open_runs():
             lease = self.take_over(summary)
             if lease is not None:
                 recovered.append(resume(self.journal.load(summary.run_id), lease))
+        for summary in self.journal.stuck_runs():
+            lease = self._try_again(summary)
+            if lease is not None:
+                recovered.append(resume(self.journal.load(summary.run_id), lease))
         return tuple(recovered)
+
+    def _try_again(self, summary: RunSummary) -> Lease | None:
+        """Reopen a stuck run that waits for an array or a store to come back, in ever longer intervals."""
+        if not may_pass(self.journal.load(summary.run_id)):
+            return None
+        events = [recorded.event for recorded in self.journal.events(summary.run_id)]
+        tried = sum(isinstance(event, Reopened) for event in events)
+        pause = min(_FIRST_PAUSE * 2 ** (tried - 1), _LONGEST_PAUSE) if tried else timedelta(0)
+        if self.leases.clock() < summary.updated_at + pause:
+            return None
+        try:
+            return self.reopen(summary.run_id, by="recovery")
+        except (ConflictError, FencedError):
+            return None  # another run has the volume, or another recovery was quicker
 
 
 def this_process() -> str:

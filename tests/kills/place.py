@@ -1,0 +1,122 @@
+"""Where the processes of a kill test meet: a folder that says who runs, what has been struck and what went wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightwell.protocol import Site
+from nightwell.servers.procfs import identify, is_running
+from nightwell.servers.record import read_record
+from nightwell.settings import Settings, load_settings
+
+_PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The folder of a world."""
+
+    folder: Path
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of both sites."""
+        return load_settings(self.folder / "nightwell.toml")
+
+    @property
+    def _case(self) -> Path:
+        return self.folder / "case"
+
+    def begin_case(self) -> None:
+        """Forget what the last case noted."""
+        self._case.mkdir(exist_ok=True)
+        for file in self._case.iterdir():
+            file.unlink()
+
+    # -- who runs ------------------------------------------------------------------------------------------------
+
+    def note_process(self, name: str, pid: int) -> None:
+        """Say which process plays a part now."""
+        draft = self.folder / f".{name}.pid"
+        draft.write_text(str(pid))
+        draft.replace(self.folder / f"{name}.pid")
+
+    def process(self, name: str) -> int:
+        """Return which process plays a part."""
+        return int((self.folder / f"{name}.pid").read_text())
+
+    def mover(self, run_id: str) -> int | None:
+        """Return the mover of a run, if it has one that runs."""
+        record = read_record(self.settings.servers_directory() / f"vs-{run_id}")
+        if record is None or record.process is None or not is_running(record.process):
+            return None
+        return record.process.pid
+
+    # -- what happened -------------------------------------------------------------------------------------------
+
+    def once(self, name: str) -> bool:
+        """Return whether this is the first time in this case."""
+        try:
+            os.close(os.open(self._case / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        return True
+
+    def happened(self, name: str) -> bool:
+        """Return whether something has happened in this case."""
+        return (self._case / name).exists()
+
+    def count(self, name: str) -> int:
+        """Count one more, over all processes, and return how many there are."""
+        with (self._case / name).open("ab") as file:
+            file.write(b"x")
+            file.flush()
+            return file.tell()
+
+    def note_wrong(self, text: str) -> None:
+        """Note what must not be."""
+        with (self._case / "wrong").open("a") as file:
+            file.write(text + "\n")
+
+    def wrongs(self) -> list[str]:
+        """Return what was noted."""
+        file = self._case / "wrong"
+        return file.read_text().splitlines() if file.exists() else []
+
+
+def kill(pid: int) -> None:
+    """Kill a process with its session, and wait until it runs no more."""
+    identity = identify(pid)
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    if identity is not None:
+        wait_until(f"the end of process {pid}", lambda: not is_running(identity))
+
+
+def kill_alone(pid: int) -> None:
+    """Kill one process; for ourselves this is the last statement."""
+    identity = identify(pid)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    if identity is not None:
+        wait_until(f"the end of process {pid}", lambda: not is_running(identity))
+
+
+def wait_until(what: str, holds: Callable[[], bool]) -> None:
+    """Wait for something that has to come."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while not holds():
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"{what} did not come within {_PATIENCE_S:.0f} s")
+        time.sleep(0.005)
+
+
+def array_part(site: Site) -> str:
+    """Return how a site's array is called among the processes."""
+    return f"{site}-array"

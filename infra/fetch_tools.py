@@ -39,6 +39,7 @@ TEST_PROGRAMS = (
     "qemu-io",
     "qemu-nbd",
     "qemu-storage-daemon",
+    "runc",
 )
 GROUPS = {
     "demo": ("mke2fs",),

@@ -31,6 +31,7 @@ PACKAGES = {
     "qemu-nbd": "qemu-utils",
     "qemu-storage-daemon": "qemu-system-common",
     "restic": "restic",
+    "runc": "runc",
 }
 
 TOOLS_DIRECTORY = Path(__file__).resolve().parents[1] / ".tools"

@@ -35,6 +35,7 @@ class ServerDriver(StrEnum):
     """The virtual-server drivers that can be named in the settings."""
 
     PROCESS = "process"
+    RUNC = "runc"
 
 
 class _Section(BaseModel):
@@ -92,6 +93,14 @@ class ServersSettings(_Section):
     )
     memory_mib: int = Field(default=512, ge=256, description="Memory of one virtual server, in MiB.")
     cpus: int = Field(default=2, ge=1, le=64, description="Virtual CPUs of one virtual server.")
+    processes: int = Field(
+        default=256, ge=64, le=32_768, description="Processes and threads of one virtual server, at most."
+    )
+    cgroup: str = Field(
+        default="/nightwell",
+        pattern="^(/[^/]+)*$",
+        description="Control group below which theirs are made; empty: none, process limits instead.",
+    )
     threads: int = Field(default=4, ge=1, le=32, description="Threads of the mover's block pipeline.")
     stall_timeout_s: float = Field(
         default=120.0, gt=0, description="How long a mover may show no progress before it is given up."

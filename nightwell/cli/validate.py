@@ -1,8 +1,13 @@
-"""``nightwell validate``: try a user's own array or store, with things made for it and removed again."""
+"""``nightwell validate``: try a user's own array, store or servers, with things made for it and removed again."""
 
 from __future__ import annotations
 
+import sys
+import tempfile
+import time
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,11 +18,12 @@ from nightwell.cli.common import AsJson, CommandError, array_of, command, consol
 from nightwell.errors import NightwellError
 from nightwell.nbd.tls import TlsFiles
 from nightwell.protocol import Site
-from nightwell.sites.build import store_location
+from nightwell.sites.build import open_servers, store_location
 from nightwell.store.trial import try_store
 from nightwell.testing.arrays import ClauseResult, Outcome, Workbench, run_suite
+from nightwell.testing.servers import CLAUSES, ServersUnderTest, check
 
-validate = typer.Typer(no_args_is_help=True, help="Try your own array or store: does it keep its promises?")
+validate = typer.Typer(no_args_is_help=True, help="Try your own array, store or servers: do they keep their promises?")
 
 _MARKS = {
     Outcome.PASSED: "[green]passed[/]      ",
@@ -73,6 +79,45 @@ def validate_store(*, as_json: AsJson = False) -> None:
     out.print(f"store {settings().store.endpoint_url}: {len(results)} checks passed")
 
 
+@validate.command("servers")
+@command
+def validate_servers(*, as_json: AsJson = False) -> None:
+    """Say what the chosen driver enforces on this host, and try it with virtual servers made for that."""
+    chosen = settings()
+    out = console(error=as_json)
+    chosen.state_directory.mkdir(parents=True, exist_ok=True)
+    results: list[ClauseResult] = []
+    with tempfile.TemporaryDirectory(prefix="servers-check-", dir=chosen.state_directory) as folder:
+        open_driver = partial(open_servers, chosen, directory=Path(folder).absolute())
+        driver = open_driver()
+        enforced = driver.isolation
+        for what in ("memory", "cpus", "processes"):
+            out.print(f"  {what:<10} limited {getattr(enforced, what)}".replace("limited not", "not"))
+        for what, holds in (("files", enforced.files), ("network", enforced.network)):
+            out.print(
+                f"  {what:<10} {'only what the request needs' if holds else 'all that the user of this host has'}"
+            )
+        out.print(f"  by         {enforced.means}")
+        for clause in CLAUSES:
+            began = time.monotonic()
+            outcome, detail = Outcome.PASSED, ""
+            try:
+                check(clause, ServersUnderTest(open_driver=open_driver, python=(sys.executable,)))
+            except (AssertionError, NightwellError) as error:
+                outcome, detail = Outcome.FAILED, str(error)
+            results.append(ClauseResult(clause.__name__, outcome, detail, time.monotonic() - began))
+            _show(out, outcome, clause.__name__, detail)
+    failed = [r for r in results if r.outcome is Outcome.FAILED]
+    if failed:
+        raise CommandError(
+            _failed(f"virtual servers '{driver.driver}'", len(failed), len(results), failed[0]), results=results
+        )
+    if as_json:
+        print_json(results)
+        return
+    out.print(f"virtual servers {driver.driver}: {len(results)} clauses tried, none failed")
+
+
 def _show(out: Console, outcome: Outcome, what: str, detail: str) -> None:
     out.print(f"  {_MARKS[outcome]} {escape(what)}  [dim]{escape(detail)}[/]")
 
@@ -83,6 +128,6 @@ def _failed(subject: str, failed: int, total: int, first: ClauseResult) -> Night
         subject,
         expected=f"{total} clauses kept",
         found=f"{failed} broken; the first: {first.clause}: {first.detail}{left}",
-        cause="the array or its driver works otherwise than backups need",
+        cause="it or its driver works otherwise than backups need",
         next_step="do not back up through it before each broken clause is explained",
     )

@@ -9,7 +9,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import IO, Protocol
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """A TCP address as the program writes it: a name or a literal address, and a port."""
+
+    host: str
+    port: int
+
+
+class Limit(StrEnum):
+    """How far a driver enforces one limit on this host."""
+
+    SERVER = "for the server as a whole"
+    PROCESS = "for each process of the server"
+    ASKED = "asked of the program, which can undo it"
+    NONE = "not enforced"
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What a driver enforces on this host. Nobody is told that a limit holds which does not."""
+
+    memory: Limit
+    cpus: Limit
+    processes: Limit
+    files: bool  # the program sees its own files and what it needs to run, read-only, and no other
+    network: bool  # the program reaches the addresses of its spec, and no other
+    means: str  # by what, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +52,9 @@ class ServerSpec:
     environment: Mapping[str, str] = field(default_factory=dict)  # credentials go here, never in the command
     memory_bytes: int = 512 << 20
     cpus: int = 2
+    processes: int = 256  # processes and threads together
+    files: Mapping[str, str] = field(default_factory=dict)  # text files in the program's working directory, by name
+    reachable: tuple[Address, ...] = ()  # what the program may connect to
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +92,11 @@ class VirtualServers(Protocol):
     """Produces and deletes virtual servers."""
 
     driver: str
+
+    @property
+    def isolation(self) -> Isolation:
+        """What this driver enforces on this host."""
+        ...
 
     def produce(self, spec: ServerSpec) -> ServerHandle:
         """Produce a virtual server and start its program; one left over with this id is deleted first."""

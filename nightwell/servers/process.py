@@ -8,7 +8,8 @@ What is enforced, and what is not:
 - processors: best effort, by affinity to ``cpus`` of the processors that the producer may use.
 - the environment: only what programs need to start (see ``INHERITED``) and what the spec gives. Home and temporary
   directories are the server's own, so no credentials file of the host's user is met by accident.
-- not enforced: files and network. A program can read what its user can read; the ``runc`` driver will close that.
+- not enforced: the number of processes, files and network. A program can read what its user can read, and reach what
+  its host can reach; the drivers ``runc`` and ``qemu`` close that.
 
 No state is held in memory but the children to reap. A server is found again by its record and by a marker in its
 environment that its descendants inherit, so there is no moment at which a dead producer leaves something unfindable.
@@ -33,7 +34,7 @@ from zlib import crc32
 
 from nightwell.errors import ConflictError, InputError, NotFoundError
 from nightwell.servers import procfs
-from nightwell.servers.port import ServerHandle, ServerInfo, ServerSpec
+from nightwell.servers.port import Isolation, Limit, ServerHandle, ServerInfo, ServerSpec
 from nightwell.servers.record import RECORD_NAME, ServerRecord, read_record, write_record
 
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
@@ -42,7 +43,7 @@ MARKER = "NIGHTWELL_SERVER"
 Leader = procfs.ProcessIdentity | None
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_ERRORS_NAME = "stderr.log"
+ERRORS_NAME = "stderr.log"
 _ERRORS_BYTES = 8 << 10
 _END_TIMEOUT_S = 10.0
 
@@ -102,6 +103,18 @@ class ProcessServers:
         # Device and inode, not the path: the same path may be another directory in another mount namespace.
         self._marker_prefix = f"{status.st_dev}:{status.st_ino}:"
 
+    @property
+    def isolation(self) -> Isolation:
+        """Limits of a process."""
+        return Isolation(
+            memory=Limit.PROCESS,
+            cpus=Limit.ASKED,
+            processes=Limit.NONE,
+            files=False,
+            network=False,
+            means="RLIMIT_DATA and processor affinity",
+        )
+
     def produce(self, spec: ServerSpec) -> ServerHandle:
         """Produce a server and start its program; NotFoundError when there is no such program."""
         place = self._place(spec.server_id)
@@ -122,9 +135,16 @@ class ProcessServers:
                 ) from error
             _children[self._marker(spec.server_id)] = child
             write_record(place, replace(record, process=procfs.identify(child.pid)))
-            _limit(child.pid, spec)
+            self._started(spec, place, child)
         info = ServerInfo(spec.server_id, spec.run_id, self.driver, alive=True, detail=f"pid {child.pid}")
-        return ProcessHandle(info, child, place / _ERRORS_NAME)
+        return self._handle(info, child, place / ERRORS_NAME)
+
+    def _started(self, spec: ServerSpec, place: Path, child: subprocess.Popen[bytes]) -> None:  # noqa: ARG002  a hook
+        """Do what is left once the process is on record."""
+        _limit(child.pid, spec)
+
+    def _handle(self, info: ServerInfo, child: subprocess.Popen[bytes], errors: Path) -> ProcessHandle:
+        return ProcessHandle(info, child, errors)
 
     def delete(self, server_id: str) -> None:
         """End the program with all its descendants and remove the directory; idempotent."""
@@ -190,7 +210,12 @@ class ProcessServers:
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         environment |= {"HOME": str(place), "TMPDIR": str(place), "PYTHONSAFEPATH": "1"}
         environment |= {**spec.environment, MARKER: self._marker(spec.server_id)}
-        with (place / _ERRORS_NAME).open("wb") as errors:
+        for name, text in spec.files.items():
+            path = place / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_text(text)
+        with (place / ERRORS_NAME).open("wb") as errors:
             return subprocess.Popen(
                 spec.command,
                 stdin=subprocess.PIPE,
@@ -205,8 +230,12 @@ class ProcessServers:
         place = self._directory / server_id
         record = read_record(place)
         self._end(server_id, None if record is None else record.process)
+        self._discard(server_id)
         _remove(self._temporary(server_id))
         _remove(place)
+
+    def _discard(self, server_id: str) -> None:
+        """Remove what a server has outside its directory; its processes are gone."""
 
     def _end(self, server_id: str, leader: Leader) -> None:
         deadline = time.monotonic() + _END_TIMEOUT_S

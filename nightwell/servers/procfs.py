@@ -70,6 +70,14 @@ def members(leader: ProcessIdentity) -> set[int]:
     return {pid for pid in _pids() if _in_session(pid, leader.pid)}
 
 
+def pid_namespace_members(pid: int) -> set[int]:
+    """Return the running processes of this process's pid namespace; empty when it is ours too."""
+    space = _pid_namespace(pid)
+    if space is None or space == _pid_namespace(os.getpid()):
+        return set()
+    return {other for other in _pids() if _pid_namespace(other) == space and _runs(other)}
+
+
 def send(identity: ProcessIdentity, number: signal.Signals) -> None:
     """Send a signal to this very process; nothing happens when it is gone."""
     try:
@@ -83,6 +91,13 @@ def send(identity: ProcessIdentity, number: signal.Signals) -> None:
         pass
     finally:
         os.close(handle)
+
+
+def _pid_namespace(pid: int) -> str | None:
+    try:
+        return os.readlink(_PROC / str(pid) / "ns/pid")  # noqa: PTH115 - not a path
+    except OSError:  # gone, or another user's
+        return None
 
 
 def _pids() -> Iterator[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from nightwell.arrays.client import ArrayClient
 from nightwell.arrays.port import Array
 from nightwell.errors import SettingsError
@@ -9,7 +11,8 @@ from nightwell.mover.conversation import ProgressCallback
 from nightwell.protocol.driver import OnEvent
 from nightwell.servers.port import VirtualServers
 from nightwell.servers.process import ProcessServers
-from nightwell.settings import Settings
+from nightwell.servers.runc import RuncServers
+from nightwell.settings import ServerDriver, Settings
 from nightwell.sites.destination import DestinationEffects
 from nightwell.sites.destination_site import DestinationSite
 from nightwell.sites.ledger import Ledger
@@ -26,9 +29,12 @@ def open_array(settings: Settings, site: str) -> Array:
     return ArrayClient(chosen.control, name=chosen.name)
 
 
-def open_servers(settings: Settings) -> VirtualServers:
-    """Return the virtual-server driver of the destination site."""
-    return ProcessServers(settings.servers_directory())
+def open_servers(settings: Settings, *, directory: Path | None = None) -> VirtualServers:
+    """Return the virtual-server driver of the destination site; its servers' records are in ``directory``."""
+    chosen, directory = settings.destination.servers, directory or settings.servers_directory()
+    if chosen.driver is ServerDriver.RUNC:
+        return RuncServers(directory, cgroup=chosen.cgroup)
+    return ProcessServers(directory)
 
 
 def store_location(settings: Settings) -> StoreLocation:

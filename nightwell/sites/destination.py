@@ -7,9 +7,10 @@ the mover sees its lifeline close and ends without committing; a resumed run beg
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from nightwell.arrays.port import Array
-from nightwell.errors import FencedError, NotFoundError
+from nightwell.errors import FencedError, NotFoundError, SettingsError
 from nightwell.mover.conversation import MoverConversation, ProgressCallback
 from nightwell.mover.job import (
     ACCESS_KEY_VARIABLE,
@@ -24,10 +25,14 @@ from nightwell.mover.job import (
 from nightwell.protocol import NO_FACTS, Effect, EffectContext, Facts, FactValue, Step
 from nightwell.servers.port import ServerSpec, VirtualServers
 from nightwell.settings import ServersSettings, TlsSettings
+from nightwell.sites.reach import reachable
 from nightwell.sites.requests import BackupAnswer, BackupRequest, RestoreRequest
 from nightwell.store.location import StoreLocation
 from nightwell.store.store import BackupStore
 from nightwell.store.versions import Version
+
+#: Where the mover finds its certificates, below its working directory: no path of this host means anything in there.
+_INSIDE = TlsPaths(ca=Path("tls/ca.pem"), certificate=Path("tls/certificate.pem"), key=Path("tls/key.pem"))
 
 
 @dataclass(slots=True)
@@ -98,6 +103,9 @@ class DestinationEffects:
                 },
                 memory_bytes=self.settings.memory_mib << 20,
                 cpus=self.settings.cpus,
+                processes=self.settings.processes,
+                files=self._tls_files(),
+                reachable=reachable(context.facts.text("import_url"), self.location.endpoint_url),
             )
         )
         self._keep_only_while_ours(context)
@@ -204,15 +212,34 @@ class DestinationEffects:
         at = self.location
         return StoreAddress(endpoint_url=at.endpoint_url, bucket=at.bucket, prefix=at.prefix, region=at.region)
 
-    def _tls_paths(self) -> TlsPaths | None:
+    def _tls_files(self) -> dict[str, str]:
+        """Return the certificates' texts under the names that the mover is told."""
         if self.tls is None:
-            return None
-        return TlsPaths(ca=self.tls.ca, certificate=self.tls.certificate, key=self.tls.key)
+            return {}
+        here = (self.tls.ca, self.tls.certificate, self.tls.key)
+        there = (_INSIDE.ca, _INSIDE.certificate, _INSIDE.key)
+        return {str(inside): _text_of(path) for path, inside in zip(here, there, strict=True)}
+
+    def _tls_paths(self) -> TlsPaths | None:
+        return None if self.tls is None else _INSIDE
 
 
 def server_id(run_id: str) -> str:
     """Return the id of the virtual server of a run."""
     return f"vs-{run_id}"
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"TLS file '{path}'",
+            expected="a PEM file that the destination site can read",
+            found=str(error),
+            cause="a wrong path in the settings, or a file of another user",
+            next_step="correct section [destination.array.tls]",
+        ) from error
 
 
 def version_facts(version: Version) -> dict[str, FactValue]:

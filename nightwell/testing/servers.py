@@ -8,23 +8,39 @@ ask the driver whether it did well: a program that really ended has closed its e
 from __future__ import annotations
 
 import os
-import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Final, TypeVar
 
 from nightwell.errors import InputError, NightwellError
-from nightwell.servers.port import ServerHandle, ServerInfo, ServerSpec, VirtualServers
+from nightwell.servers.port import Isolation, ServerHandle, ServerSpec, VirtualServers
+from nightwell.testing import server_rig
+from nightwell.testing.server_isolation_clauses import (
+    gives_files,
+    hides_files,
+    limits_processes,
+    reaches_its_addresses,
+    reaches_nothing_else,
+)
+from nightwell.testing.server_rig import (
+    MEMORY_BYTES,
+    ClauseBrokenError,
+    ServersUnderTest,
+    equal,
+    line,
+    listed,
+    refused,
+    require,
+    rest,
+)
 
-T = TypeVar("T")
+__all__ = ["CLAUSES", "Clause", "ClauseBrokenError", "ServersUnderTest", "check"]
+
 Clause = Callable[["ServersUnderTest"], None]
 
-_PATIENCE_S = 20.0
 _SECRET_VARIABLE = "NIGHTWELL_CONFORMANCE_SECRET"  # noqa: S105 - the name of a variable
-_MEMORY_BYTES: Final = 256 << 20
 
 _ECHO = "import sys\nfor line in sys.stdin: print(line.strip()[::-1], flush=True)\nsys.exit(7)"
 _HOLD = "import sys; print('ready', flush=True); sys.stdin.read()"
@@ -44,58 +60,30 @@ _FILL = (
 )
 
 
-class ClauseBrokenError(AssertionError):
-    """A driver does not keep a clause of its port."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServersUnderTest:
-    """A driver and how to run Python in its servers.
-
-    ``open_driver`` returns a driver object that knows nothing of those opened before, as another process would have
-    it. ``python`` starts Python inside a virtual server.
-    """
-
-    open_driver: Callable[[], VirtualServers]
-    python: tuple[str, ...]
-
-    def spec(
-        self,
-        server_id: str,
-        program: str,
-        *arguments: str,
-        environment: Mapping[str, str] | None = None,
-        memory_bytes: int = _MEMORY_BYTES,
-    ) -> ServerSpec:
-        """Return what asks for a server that runs this Python text."""
-        command = (*self.python, "-c", program, *arguments)
-        return ServerSpec(server_id, f"run-of-{server_id}", command, environment or {}, memory_bytes)
-
-
 def runs_the_program(rig: ServersUnderTest) -> None:
     """Check that the program gets what is written to stdin, its stdout arrives, and its exit status is told."""
     handle = rig.open_driver().produce(rig.spec("clause-runs", _ECHO))
     handle.stdin.write(b"level\nwell\n")
     handle.stdin.flush()
-    _equal("what the program wrote", [_line(handle), _line(handle)], [b"level", b"llew"])
-    _equal("wait() while it runs", handle.wait(0.05), None)
+    equal("what the program wrote", [line(handle), line(handle)], [b"level", b"llew"])
+    equal("wait() while it runs", handle.wait(0.05), None)
     handle.stdin.close()
-    _equal("the exit status", handle.wait(_PATIENCE_S), 7)
+    equal("the exit status", handle.wait(server_rig.PATIENCE_S), 7)
 
 
 def keeps_errors_apart(rig: ServersUnderTest) -> None:
     """Check that standard error is kept for read_errors(), and does not mix with the events."""
     handle = rig.open_driver().produce(rig.spec("clause-errors", _COMPLAIN))
-    _equal("standard output", _rest(handle), b"said\n")
-    handle.wait(_PATIENCE_S)
-    _require("complained" in handle.read_errors(), f"read_errors() lacks what was written: {handle.read_errors()!r}")
+    equal("standard output", rest(handle), b"said\n")
+    handle.wait(server_rig.PATIENCE_S)
+    require("complained" in handle.read_errors(), f"read_errors() lacks what was written: {handle.read_errors()!r}")
 
 
 def gives_the_environment(rig: ServersUnderTest) -> None:
     """Check that the program sees the variables of its spec."""
     wanted = {"NIGHTWELL_GIVEN": "value with = and spaces"}
     handle = rig.open_driver().produce(rig.spec("clause-given", _TELL, "NIGHTWELL_GIVEN", environment=wanted))
-    _equal("the variable", _line(handle).decode(), wanted["NIGHTWELL_GIVEN"])
+    equal("the variable", line(handle).decode(), wanted["NIGHTWELL_GIVEN"])
 
 
 def inherits_no_secret(rig: ServersUnderTest) -> None:
@@ -103,7 +91,7 @@ def inherits_no_secret(rig: ServersUnderTest) -> None:
     os.environ[_SECRET_VARIABLE] = "not for you"
     try:
         handle = rig.open_driver().produce(rig.spec("clause-secret", _TELL, _SECRET_VARIABLE))
-        _equal("the producer's secret inside the server", _line(handle), b"None")
+        equal("the producer's secret inside the server", line(handle), b"None")
     finally:
         del os.environ[_SECRET_VARIABLE]
 
@@ -111,65 +99,65 @@ def inherits_no_secret(rig: ServersUnderTest) -> None:
 def closes_the_lifeline(rig: ServersUnderTest) -> None:
     """Check that when the producer closes stdin, the program meets its end of file."""
     handle = rig.open_driver().produce(rig.spec("clause-lifeline", _HOLD))
-    _line(handle)
+    line(handle)
     handle.stdin.close()
-    _equal("the exit status after the lifeline closed", handle.wait(_PATIENCE_S), 0)
+    equal("the exit status after the lifeline closed", handle.wait(server_rig.PATIENCE_S), 0)
 
 
 def lists_servers(rig: ServersUnderTest) -> None:
     """Check that running servers are listed with their run, sorted by id."""
     driver = rig.open_driver()
     for server_id in ("clause-list-b", "clause-list-a"):
-        _line(driver.produce(rig.spec(server_id, _HOLD)))
+        line(driver.produce(rig.spec(server_id, _HOLD)))
     found = [(info.server_id, info.run_id, info.driver, info.alive) for info in driver.servers()]
     expected = [
         ("clause-list-a", "run-of-clause-list-a", driver.driver, True),
         ("clause-list-b", "run-of-clause-list-b", driver.driver, True),
     ]
-    _equal("servers()", found, expected)
+    equal("servers()", found, expected)
 
 
 def lists_the_ended(rig: ServersUnderTest) -> None:
     """Check that a server whose program has ended stays listed, not alive, until it is deleted."""
     driver = rig.open_driver()
     handle = driver.produce(rig.spec("clause-ended", "pass"))
-    handle.wait(_PATIENCE_S)
-    _require(not _listed(driver, "clause-ended").alive, "alive after the program has ended")
+    handle.wait(server_rig.PATIENCE_S)
+    require(not listed(driver, "clause-ended").alive, "alive after the program has ended")
 
 
 def lists_from_elsewhere(rig: ServersUnderTest) -> None:
     """Check that whoever comes later finds the server: the list does not live in the producer's memory."""
-    _line(rig.open_driver().produce(rig.spec("clause-elsewhere", _HOLD)))
-    found = _listed(rig.open_driver(), "clause-elsewhere")
-    _equal("the run and alive", (found.run_id, found.alive), ("run-of-clause-elsewhere", True))
+    line(rig.open_driver().produce(rig.spec("clause-elsewhere", _HOLD)))
+    found = listed(rig.open_driver(), "clause-elsewhere")
+    equal("the run and alive", (found.run_id, found.alive), ("run-of-clause-elsewhere", True))
 
 
 def deletes(rig: ServersUnderTest) -> None:
     """Check that delete() returns when even a program that ignores its lifeline has ended, and nothing is listed."""
     driver = rig.open_driver()
     handle = driver.produce(rig.spec("clause-delete", _DEAF))
-    _line(handle)
+    line(handle)
     driver.delete("clause-delete")
-    _equal("what follows on stdout", _rest(handle), b"")
-    _require(handle.wait(_PATIENCE_S) not in (None, 0), "the deleted program seems to have ended well")
-    _equal("servers() after delete()", driver.servers(), ())
+    equal("what follows on stdout", rest(handle), b"")
+    require(handle.wait(server_rig.PATIENCE_S) not in (None, 0), "the deleted program seems to have ended well")
+    equal("servers() after delete()", driver.servers(), ())
 
 
 def deletes_from_elsewhere(rig: ServersUnderTest) -> None:
     """Check that whoever comes later can delete."""
     handle = rig.open_driver().produce(rig.spec("clause-later", _DEAF))
-    _line(handle)
+    line(handle)
     rig.open_driver().delete("clause-later")
-    _equal("what follows on stdout", _rest(handle), b"")
+    equal("what follows on stdout", rest(handle), b"")
 
 
 def deletes_descendants(rig: ServersUnderTest) -> None:
     """Check that what the program started ends too, even in a session of its own."""
     driver = rig.open_driver()
     handle = driver.produce(rig.spec("clause-breed", _BREED))
-    _line(handle)
+    line(handle)
     driver.delete("clause-breed")
-    _equal("what follows on stdout", _rest(handle), b"")
+    equal("what follows on stdout", rest(handle), b"")
 
 
 def deletes_twice(rig: ServersUnderTest) -> None:
@@ -192,44 +180,44 @@ def spares_the_others(rig: ServersUnderTest) -> None:
     other.stdin.write(b"well\n")
     with suppress(BrokenPipeError):
         other.stdin.flush()
-    _equal("the other program's answer", _line(other), b"llew")
+    equal("the other program's answer", line(other), b"llew")
 
 
 def deletes_before_producing_again(rig: ServersUnderTest) -> None:
     """Check that producing an id again ends the old program first, and there is one server."""
     old = rig.open_driver().produce(rig.spec("clause-again", _DEAF))
-    _line(old)
+    line(old)
     driver = rig.open_driver()
     new = driver.produce(rig.spec("clause-again", _HOLD))
-    _equal("what follows on the old one's stdout", _rest(old), b"")
-    _equal("the new program", _line(new), b"ready")
-    _equal("how many are listed", len(driver.servers()), 1)
+    equal("what follows on the old one's stdout", rest(old), b"")
+    equal("the new program", line(new), b"ready")
+    equal("how many are listed", len(driver.servers()), 1)
 
 
 def limits_memory(rig: ServersUnderTest) -> None:
     """Check that a program within its memory runs; one that takes twice as much does not get it."""
     driver = rig.open_driver()
-    small = driver.produce(rig.spec("clause-small", _FILL, str(_MEMORY_BYTES // 2)))
-    _equal("half of the memory", _rest(small), b"128\n")
-    large = driver.produce(rig.spec("clause-large", _FILL, str(2 * _MEMORY_BYTES)))
-    _equal("twice the memory", _rest(large), b"")
-    _require(large.wait(_PATIENCE_S) != 0, "a program took twice its memory and ended well")
+    small = driver.produce(rig.spec("clause-small", _FILL, str(MEMORY_BYTES // 2)))
+    equal("half of the memory", rest(small), b"128\n")
+    large = driver.produce(rig.spec("clause-large", _FILL, str(2 * MEMORY_BYTES)))
+    equal("twice the memory", rest(large), b"")
+    require(large.wait(server_rig.PATIENCE_S) != 0, "a program took twice its memory and ended well")
 
 
 def refuses_bad_ids(rig: ServersUnderTest) -> None:
     """Check that an id that could mean another place is refused, by produce() and by delete()."""
     driver = rig.open_driver()
     for server_id in ("", ".", "..", "../clause", "a/b", "-x", "x" * 200):
-        _refused(InputError, partial(driver.produce, rig.spec(server_id, "pass")), f"produce({server_id!r})")
-        _refused(InputError, partial(driver.delete, server_id), f"delete({server_id!r})")
+        refused(InputError, partial(driver.produce, rig.spec(server_id, "pass")), f"produce({server_id!r})")
+        refused(InputError, partial(driver.delete, server_id), f"delete({server_id!r})")
 
 
 def leaves_nothing_unstarted(rig: ServersUnderTest) -> None:
     """Check that a program that cannot be started is one clear error, and no server."""
     driver = rig.open_driver()
     spec = ServerSpec("clause-absent", "run-of-clause-absent", ("/nonexistent/program",))
-    _refused(NightwellError, lambda: driver.produce(spec), "produce() of an absent program")
-    _equal("servers() after it", driver.servers(), ())
+    refused(NightwellError, lambda: driver.produce(spec), "produce() of an absent program")
+    equal("servers() after it", driver.servers(), ())
 
 
 CLAUSES: tuple[Clause, ...] = (
@@ -248,6 +236,11 @@ CLAUSES: tuple[Clause, ...] = (
     spares_the_others,
     deletes_before_producing_again,
     limits_memory,
+    limits_processes,
+    gives_files,
+    hides_files,
+    reaches_its_addresses,
+    reaches_nothing_else,
     refuses_bad_ids,
     leaves_nothing_unstarted,
 )
@@ -273,7 +266,7 @@ def _close(handle: ServerHandle) -> None:
     # A broken driver may leave a program, and so a reader of ours, that never ends: do not wait for their lock.
     closing = threading.Thread(target=handle.stdout.close, daemon=True)
     closing.start()
-    closing.join(_PATIENCE_S)
+    closing.join(server_rig.PATIENCE_S)
 
 
 class _Watched:
@@ -286,50 +279,11 @@ class _Watched:
         self._inner = inner
         self._handles = handles
 
+    @property
+    def isolation(self) -> Isolation:
+        return self._inner.isolation
+
     def produce(self, spec: ServerSpec) -> ServerHandle:
         handle = self._inner.produce(spec)
         self._handles.append(handle)
         return handle
-
-
-def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - reads like an assertion
-    if not condition:
-        raise ClauseBrokenError(message)
-
-
-def _equal(what: str, found: object, expected: object) -> None:
-    _require(found == expected, f"{what}: expected {expected!r}, found {found!r}")
-
-
-def _refused(kind: type[Exception], call: Callable[[], object], what: str) -> None:
-    try:
-        call()
-    except kind:
-        return
-    except Exception as error:
-        raise ClauseBrokenError(f"{what} raised {error!r} and not {kind.__name__}") from error
-    raise ClauseBrokenError(f"{what} was not refused")
-
-
-def _listed(driver: VirtualServers, server_id: str) -> ServerInfo:
-    for info in driver.servers():
-        if info.server_id == server_id:
-            return info
-    raise ClauseBrokenError(f"{server_id!r} is not listed")
-
-
-def _line(handle: ServerHandle) -> bytes:
-    return _within(handle.stdout.readline, "a line on stdout").strip()
-
-
-def _rest(handle: ServerHandle) -> bytes:
-    return _within(handle.stdout.read, "the end of stdout")
-
-
-def _within(call: Callable[[], T], what: str) -> T:
-    answers: queue.Queue[T] = queue.Queue()
-    threading.Thread(target=lambda: answers.put(call()), daemon=True).start()
-    try:
-        return answers.get(timeout=_PATIENCE_S)
-    except queue.Empty:
-        raise ClauseBrokenError(f"{what} did not come within {_PATIENCE_S:.0f} s") from None

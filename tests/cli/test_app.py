@@ -19,7 +19,7 @@ PROMISED = {
     "array serve", "volume create", "volume list", "volume write", "volume read", "pair status", "backup", "restore",
     "versions", "verify", "runs", "recover", "well import", "well analyse", "well plot",
     "well page", "well export", "well export-las",
-    "validate array", "validate store",
+    "validate array", "validate store", "validate servers",
 }  # fmt: skip
 
 
@@ -81,6 +81,13 @@ def test_an_array_is_tried_and_left_as_it_was(cli: Cli, machine: Machine) -> Non
     assert len(ended.document) >= 20
     assert ended.err.count("passed") >= len(ended.document) - 5
     assert (machine.source_array.volumes(), machine.destination_array.volumes()) == ((), ())
+    assert machine.leftovers() == []
+
+
+def test_servers_are_tried_and_what_they_enforce_is_told(cli: Cli, machine: Machine) -> None:
+    said = cli.text("validate", "servers")
+    assert "network    all that the user of this host has" in said
+    assert "virtual servers process: 22 clauses tried, none failed" in said
     assert machine.leftovers() == []
 
 

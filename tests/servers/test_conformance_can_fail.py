@@ -14,9 +14,9 @@ import pytest
 
 from nightwell.errors import InputError
 from nightwell.servers import procfs
-from nightwell.servers.port import ServerHandle, ServerInfo, ServerSpec
+from nightwell.servers.port import Isolation, Limit, ServerHandle, ServerInfo, ServerSpec
 from nightwell.servers.process import MARKER, ProcessHandle, ProcessServers
-from nightwell.testing import servers as suite
+from nightwell.testing import server_rig
 from nightwell.testing.servers import CLAUSES, Clause, ClauseBrokenError, ServersUnderTest, check
 
 Break = Callable[[Path], ProcessServers]
@@ -124,6 +124,22 @@ class IgnoresMemory(ProcessServers):
         return super().produce(replace(spec, memory_bytes=8 << 30))
 
 
+class ClaimsIsolation(ProcessServers):
+    """Says of a plain process what holds for a machine."""
+
+    isolation = Isolation(Limit.SERVER, Limit.SERVER, Limit.SERVER, files=True, network=True, means="words")
+
+
+class DropsFiles(ProcessServers):
+    def produce(self, spec: ServerSpec) -> ServerHandle:
+        return super().produce(replace(spec, files={}))
+
+
+class CutsTheNetwork(ProcessServers):
+    def produce(self, spec: ServerSpec) -> ServerHandle:
+        return super().produce(replace(spec, command=("unshare", "--map-root-user", "--net", *spec.command)))
+
+
 class TakesAnyId(ProcessServers):
     def delete(self, server_id: str) -> None:
         with suppress(InputError):
@@ -157,6 +173,11 @@ BROKEN: dict[str, Break] = {
     "spares_the_others": DeletesByPrefix,
     "deletes_before_producing_again": ProducesBeside,
     "limits_memory": IgnoresMemory,
+    "limits_processes": ClaimsIsolation,
+    "gives_files": DropsFiles,
+    "hides_files": ClaimsIsolation,
+    "reaches_its_addresses": CutsTheNetwork,
+    "reaches_nothing_else": ClaimsIsolation,
     "refuses_bad_ids": TakesAnyId,
     "leaves_nothing_unstarted": LeavesWreckage,
 }
@@ -178,7 +199,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("clause", CLAUSES, ids=lambda clause: clause.__name__)
 def test_a_driver_that_breaks_it_fails(clause: Clause, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite, "_PATIENCE_S", 0.5)
+    monkeypatch.setattr(server_rig, "PATIENCE_S", 0.5)
     broken = BROKEN[clause.__name__]
     with pytest.raises(ClauseBrokenError):
         check(clause, ServersUnderTest(open_driver=lambda: broken(directory), python=(sys.executable,)))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nightwell import __version__
-from nightwell.cli import acquire, arrays, backups, runs, validate, versions, wells
+from nightwell.cli import acquire, arrays, backups, metrics, runs, validate, versions, wells
 from nightwell.cli.common import AsJson, choose_settings, command, print_json, print_rows
 from nightwell.settings import describe_settings
 
@@ -35,6 +35,8 @@ app.command("extract")(versions.extract)
 app.command("runs")(runs.runs)
 app.command("recover")(runs.recover)
 app.command("resolve")(runs.resolve)
+app.command("metrics")(metrics.metrics)
+app.command("leaks")(metrics.leaks)
 
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001  an option's callback

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, RowMapping, Select, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from nightwell.errors import ConflictError, FencedError, NotFoundError
@@ -199,6 +199,23 @@ class Journal:
     def stuck_runs(self) -> tuple[RunSummary, ...]:
         """Return the runs that wait for a person, oldest first."""
         return self._in_phases([str(Phase.STUCK)])
+
+    def newest_runs(self) -> tuple[RunSummary, ...]:
+        """Return the newest run of each kind and volume that has ended, or that waits for a person; by volume."""
+        newest = func.max(runs_table.c.opened_at_us).label("newest")
+        columns = (runs_table.c.kind, runs_table.c.volume)
+        ended = runs_table.c.phase.not_in([str(phase) for phase in OPEN_PHASES])
+        latest = select(*columns, newest).where(ended).group_by(*columns).subquery()
+        same = [runs_table.c[name] == latest.c[name] for name in ("kind", "volume")]
+        chosen = _summary_query().where(ended, runs_table.c.opened_at_us == latest.c.newest, *same)
+        return self._summaries(chosen.order_by(runs_table.c.volume, runs_table.c.kind))
+
+    def count_runs(self) -> dict[tuple[RunKind, Phase], int]:
+        """Return how many runs of each kind there are in each phase."""
+        columns = (runs_table.c.kind, runs_table.c.phase)
+        query = select(*columns, func.count()).group_by(*columns)
+        with self.database.reading() as connection:
+            return {(RunKind(row[0]), Phase(row[1])): row[2] for row in connection.execute(query)}
 
     def _in_phases(self, phases: Sequence[str]) -> tuple[RunSummary, ...]:
         chosen = _summary_query().where(runs_table.c.phase.in_(phases))

@@ -17,7 +17,7 @@ from nightwell.wells.findings import Evidence, Finding, FindingKind, findings_of
 _WIDTH = 100
 
 #: Order and headings of the sections.
-_SECTIONS = {
+SECTIONS = {
     FindingKind.SHOW: "Shows",
     FindingKind.RISE: "Rises",
     FindingKind.CONTACT: "Contacts",
@@ -141,7 +141,7 @@ def evidence_in_words(one: Evidence) -> str:
 
 
 def _sections(findings: tuple[Finding, ...]) -> Iterator[tuple[str, list[Finding]]]:
-    for kind, title in _SECTIONS.items():
+    for kind, title in SECTIONS.items():
         group = [one for one in findings if one.kind is kind]
         if group:
             yield title, group

@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 MARKED = {4: "He", 15: "C1", 18: "H2O", 28: "N2", 32: "O2", 40: "Ar", 44: "CO2", 57: "C4+", 78: "benzene",
           91: "toluene", 106: "xylenes"}  # fmt: skip
 MOST_ROWS = 900
+#: What is not this far above its noise is left white: of a map's thousands of cells, two sigma would speckle it.
+LEAST_SIGMAS = 3.0
 
 
 def write_heat_map(
@@ -47,12 +49,12 @@ def draw_heat_map(
     options
         Stream and interval.
     cube
-        The cubes, for residuals in sigma; without them residuals are a share of the current.
+        The cubes, for the noise of the measurement; without them it is estimated from the residuals.
 
     Raises
     ------
     InputError
-        The result has no such stream, no depth in the interval, or was made with another species library.
+        The result has no such stream, or no depth in the interval; otherwise as :func:`~.spectra.spectra_of`.
     """
     options = options or style.PlotOptions()
     log = style.cut(result, options, "heat map")
@@ -63,15 +65,15 @@ def draw_heat_map(
     left = figure.add_axes((style.LEFT, style.BOTTOM, 0.40, height))
     right = figure.add_axes((0.582, style.BOTTOM, 0.30, height), sharey=left)
     _draw_current(figure, left, spectra, rows)
-    unit = _draw_residual(figure, right, spectra, rows)
+    _draw_residual(figure, right, spectra, rows)
     left.set_ylabel("measured depth, m")
     left.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     right.tick_params(labelleft=False)
     step = -(-rows.size // MOST_ROWS)
     grouped = f"Each row is the median of {step} depths. " if step > 1 else "Each row is one depth. "
     notes = (
-        f"{grouped}White: not measured, or less than two sigma of noise once the blank is removed. Residual: measured "
-        f"less fit, {unit}; purple: the library explains too little, orange: too much."
+        f"{grouped}White: not measured, or less than three sigma of noise once the blank is removed. Residual: "
+        f"measured less fit, {spectra.noise_source}; purple: the library explains too little, orange: too much."
     )
     style.frame(figure, result, f"m/z against depth: {style.depths_in_words(log)}", notes)
     return figure
@@ -95,18 +97,17 @@ def binned(values: Floats, rows: NDArray[np.intp], most: int = MOST_ROWS) -> Flo
         return np.where(count[:, 0] > 0, (low + high) / 2.0, np.nan)
 
 
-def noise_of(spectra: Spectra, rows: NDArray[np.intp]) -> Floats:
-    """Return one-sigma of a single depth's noise at each m/z [A]: 1.4826 times the median of |residual|."""
-    noise: Floats = 1.4826 * np.nan_to_num(_median(np.abs(spectra.residual[rows])))
-    return noise
+def above_noise(spectra: Spectra, rows: NDArray[np.intp], most: int = MOST_ROWS) -> Floats:
+    """Return the currents, grouped as :func:`binned`, that stand above the noise of their group [A]; NaN elsewhere.
 
-
-def _median(group: Floats) -> Floats:
-    known = np.isfinite(group).any(axis=0)
-    middle = np.full(group.shape[1], np.nan)
-    if known.any():
-        middle[known] = np.nanmedian(group[:, known], axis=0)
-    return middle
+    The median of n values scatters 1.2533 times their sigma over the root of n (n above 2; normal scatter).
+    """
+    step = max(1, -(-rows.size // most))
+    factor = 1.0 if step < 3 else 1.2533  # noqa: PLR2004 - the mean of two, or one
+    image = binned(spectra.measured, rows, most)
+    noise = binned(spectra.noise, rows, most) * factor / np.sqrt(step)
+    with np.errstate(invalid="ignore"):
+        return np.where(image > LEAST_SIGMAS * noise, image, np.nan)
 
 
 def _extent(spectra: Spectra, rows: NDArray[np.intp]) -> tuple[float, float, float, float]:
@@ -116,14 +117,11 @@ def _extent(spectra: Spectra, rows: NDArray[np.intp]) -> tuple[float, float, flo
 
 
 def _draw_current(figure: Figure, axes: Axes, spectra: Spectra, rows: NDArray[np.intp]) -> None:
-    image = binned(spectra.measured, rows)
-    step = max(1, -(-rows.size // MOST_ROWS))
-    with np.errstate(invalid="ignore"):
-        image = np.where(image > 2.0 * noise_of(spectra, rows) / np.sqrt(step), image, np.nan)
+    image = above_noise(spectra, rows)
     known = image[np.isfinite(image)]
     low, high = (np.percentile(known, (5, 100))) if known.size else (1e-14, 1e-9)
     shown = axes.imshow(
-        image, aspect="auto", extent=_extent(spectra, rows), cmap=style.CONTINUOUS, interpolation="nearest",
+        image, aspect="auto", extent=_extent(spectra, rows), cmap=style.CURRENT, interpolation="nearest",
         norm=LogNorm(max(low, high * 1e-7), high),
     )  # fmt: skip
     _name_peaks(axes, spectra)
@@ -133,16 +131,11 @@ def _draw_current(figure: Figure, axes: Axes, spectra: Spectra, rows: NDArray[np
     bar.ax.tick_params(labelsize=7)
 
 
-def _draw_residual(figure: Figure, axes: Axes, spectra: Spectra, rows: NDArray[np.intp]) -> str:
-    """Draw what the fit leaves, and return its unit in words."""
+def _draw_residual(figure: Figure, axes: Axes, spectra: Spectra, rows: NDArray[np.intp]) -> None:
+    """Draw what the fit leaves, in sigma."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        if spectra.sigma is not None:
-            left, most, unit = spectra.residual / spectra.sigma, 10.0, "in sigma of the measurement and of the patterns"
-            label = "residual / sigma"
-        else:
-            left, most, unit = 100.0 * spectra.residual / spectra.fit, 20.0, "in percent of the fit (no cube given)"
-            left[np.abs(spectra.fit) < 1e-3 * np.nanmax(spectra.fit, axis=1, keepdims=True, initial=0.0)] = np.nan
-            label = "residual, % of fit"
+        left = spectra.residual / spectra.sigma
+    most = 10.0
     shown = axes.imshow(
         binned(left, rows), aspect="auto", extent=_extent(spectra, rows), interpolation="nearest",
         cmap=mpl.colormaps[style.DIVERGING], norm=Normalize(-most, most),
@@ -150,11 +143,10 @@ def _draw_residual(figure: Figure, axes: Axes, spectra: Spectra, rows: NDArray[n
     _finish(axes)
     axes.set_title("what the fit leaves", fontsize=9)
     bar = figure.colorbar(shown, cax=figure.add_axes((0.893, style.BOTTOM, 0.010, 0.25)), extend="both")
-    bar.set_label(label, fontsize=8)
+    bar.set_label("residual / sigma", fontsize=8)
     bar.set_ticks([-most, -most / 2, 0.0, most / 2, most])
     bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     bar.ax.tick_params(labelsize=7)
-    return unit
 
 
 def _name_peaks(axes: Axes, spectra: Spectra) -> None:

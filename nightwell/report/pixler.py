@@ -78,8 +78,8 @@ def draw_pixler(result: xr.DataTree, options: style.PlotOptions | None = None) -
     shown, left_out = summaries(log, list(ratios.T))
     colours = _depth_colours(log)
     _thin_lines(axes, log, ratios, colours)
-    for one in shown:
-        _bold_line(axes, one, colours)
+    for number, one in enumerate(shown, start=1):
+        _bold_line(axes, one, number, colours)
     _finish(axes)
     if shown:
         _legend(axes, left_out)
@@ -89,8 +89,9 @@ def draw_pixler(result: xr.DataTree, options: style.PlotOptions | None = None) -
     bar.ax.tick_params(labelsize=7.5)
     nothing = "" if np.isfinite(ratios).any() else " No ratio is detected in this interval."
     notes = (
-        "Bold: median over an interval of one Haworth reading, bars its quartiles, where a ratio is detected at half "
-        f"of the depths or more. Thin: single depths with 50 ppm or more, at most {_MOST_THIN_LINES}. Zones: Pixler "
+        "Bold, with the number of the interval: median over an interval of one Haworth reading, bars its quartiles, "
+        "where a ratio is detected at half of the depths or more. "
+        f"Thin: single depths with 50 ppm or more, at most {_MOST_THIN_LINES}. Zones: Pixler "
         "(1969) with the limits of mud-logging practice; none are given for C1/C5. The class 'pixler' of the depth "
         f"log reads C1/C2 alone, by its own, overlapping limits.{nothing}"
     )
@@ -123,13 +124,20 @@ def _thin_lines(axes: Axes, log: StreamLog, ratios: Floats, colours: ScalarMappa
         axes.plot(range(4), ratios[row], color=_colour(colours, float(log.depth[row])), linewidth=0.5, alpha=0.25)
 
 
-def _bold_line(axes: Axes, one: Summary, colours: ScalarMappable) -> None:
+def _bold_line(axes: Axes, one: Summary, number: int, colours: ScalarMappable) -> None:
     colour = _colour(colours, one.middle_m)
     axes.errorbar(
         range(4), one.median, yerr=[one.median - one.low, one.high - one.median], color=colour, marker="o",
         markersize=5, markeredgecolor="white", markeredgewidth=0.6, linewidth=2.0, elinewidth=0.9, capsize=2.5,
-        label=f"{one.label}\n{style.shortened(one.reading, 44)}",
+        label=f"{number}  {one.label}\n{style.shortened(one.reading or 'no Haworth class in most of it', 44)}",
     )  # fmt: skip
+    known = np.flatnonzero(np.isfinite(one.median))
+    if known.size:  # the numbers stand left and right in turn, so that those of near lines do not cover each other
+        first, side = int(known[0]), -1 if number % 2 else 1
+        axes.annotate(
+            str(number), (first, one.median[first]), xytext=(9 * side, 0), textcoords="offset points", fontsize=7.5,
+            ha="center", va="center", color=colour, fontweight="bold",
+        )  # fmt: skip
 
 
 def _legend(axes: Axes, left_out: int) -> None:

@@ -10,19 +10,21 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from nightwell.report import style
-from nightwell.report.curves import StreamLog
+from nightwell.report.curves import StreamLog, thin
 from nightwell.wells.deconvolve import SpeciesFlag
 from nightwell.wells.streams import ScanKind, Stream
 
 Floats = NDArray[np.float64]
 
-_BLANK_MZ = ((18, style.SKY), (28, style.BLUE), (40, style.BLACK), (44, style.ORANGE), (57, style.VERMILION))
+BLANK_MZ = ((18, style.SKY), (28, style.BLUE), (40, style.BLACK), (44, style.ORANGE), (57, style.VERMILION))
 _STANDARD_PEAKS = 4
-_COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE)
+_ROWS = 300  # that a panel of this width can show
+_GASES = 3  # whose recovery is drawn, beside the drift
+COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE)
 _FLAG_COLOURS = {
     SpeciesFlag.BELOW_DETECTION: "#d9d9d9",
     SpeciesFlag.SATURATED: style.VERMILION,
@@ -69,8 +71,8 @@ def draw_quality_panel(
     _draw_scans(panels[1], log)
     _draw_flags(panels[2], log)
     quality = result["qc"].to_dataset() if "qc" in result.children else None
-    _draw_blanks(panels[3], _blanks(quality, scans, options.stream), options.stream)
-    _draw_standards(panels[4], _standards(quality, scans))
+    _draw_blanks(panels[3], blanks_of(quality, scans, options.stream), options.stream)
+    _draw_standards(panels[4], standards_of(quality, scans))
     _draw_species(panels[5], log)
     for panel in panels[:3]:
         panel.set_xlim(float(log.depth[0]), float(log.depth[-1]))
@@ -117,7 +119,9 @@ def _draw_fit(axes: Axes, log: StreamLog) -> None:
     axes.set_ylim(*_around(ratio[known]))
     middle = f"{np.median(ratio[known]):.2f}" if known.any() else "none"
     _title(axes, f"chi2 / degrees of freedom (median {middle})")
+    axes.yaxis.set_major_locator(LogLocator(10.0, subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _around(values: Floats) -> tuple[float, float]:
@@ -127,15 +131,17 @@ def _around(values: Floats) -> tuple[float, float]:
 
 
 def _draw_scans(axes: Axes, log: StreamLog) -> None:
-    axes.plot(log.depth, log.species["scan_count"], drawstyle="steps-mid", color=style.BLUE, linewidth=0.7)
+    columns = np.stack([log.species[name].to_numpy().astype(np.float64) for name in ("scan_count", "depth_error")])
+    depth, shown = thin(log.depth, columns.T, _ROWS)
+    axes.plot(depth, shown[:, 0], drawstyle="steps-mid", color=style.BLUE, linewidth=0.7)
     axes.set_ylim(0.0, None)
     axes.set_ylabel("scans", fontsize=8, color=style.BLUE)
     other = axes.twinx()
-    other.plot(log.depth, log.species["depth_error"], color=style.VERMILION, linewidth=1.0)
+    other.plot(depth, shown[:, 1], color=style.VERMILION, linewidth=1.0)
     other.set_ylim(0.0, None)
     other.set_ylabel("depth error, m (one sigma)", fontsize=8, color=style.VERMILION)
     other.tick_params(labelsize=7.5)
-    _title(axes, "scans per depth, depth error")
+    _title(axes, "scans per depth, depth error (medians)")
     other.spines["top"].set_visible(False)
 
 
@@ -155,7 +161,7 @@ def _draw_flags(axes: Axes, log: StreamLog) -> None:
     _title(axes, "flags of the cube (share of depths)")
 
 
-def _blanks(quality: xr.Dataset | None, scans: xr.DataTree | None, stream: Stream) -> xr.Dataset | None:
+def blanks_of(quality: xr.Dataset | None, scans: xr.DataTree | None, stream: Stream) -> xr.Dataset | None:
     """Return ``intensity`` (scan, mz), ``time`` and ``mz`` of blanks: of the analysis itself, else of the raw scans."""
     if quality is not None and "blank_intensity" in quality:
         own = np.flatnonzero(quality["blank_stream"].to_numpy() == stream.code)
@@ -164,11 +170,16 @@ def _blanks(quality: xr.Dataset | None, scans: xr.DataTree | None, stream: Strea
     return None if scans is None else _of_kind(scans, ScanKind.BLANK, stream)
 
 
-def _standards(quality: xr.Dataset | None, scans: xr.DataTree | None) -> dict[str, tuple[NDArray[np.generic], Floats]]:
-    """Return time and change [percent] of what a standard showed, by label."""
-    if quality is not None and quality.sizes.get("standard", 0) > 1:
-        gain = 100.0 * (quality["drift_gain"].to_numpy().astype(np.float64) - 1.0)
-        return {"sensitivity at m/z 28": (quality["standard_time"].to_numpy(), gain)}
+def standards_of(
+    quality: xr.Dataset | None, scans: xr.DataTree | None
+) -> dict[str, tuple[NDArray[np.generic], Floats]]:
+    """Return time and deviation [percent] of what standards showed, by label.
+
+    Of a calibrated analysis the drift of the sensitivity, and what was found of the gases against their certificates;
+    otherwise the largest peaks of the raw scans against the first standard.
+    """
+    if quality is not None and quality.sizes.get("standard", 0) > 0:
+        return _calibrated(quality)
     chosen = None if scans is None else _of_kind(scans, ScanKind.STANDARD, None)
     if chosen is None or chosen.sizes["scan"] < 2:  # noqa: PLR2004 - a drift needs two
         return {}
@@ -179,13 +190,27 @@ def _standards(quality: xr.Dataset | None, scans: xr.DataTree | None) -> dict[st
     return {f"m/z {mz[at]:.0f}": (time, 100.0 * (current[:, at] / first[at] - 1.0)) for at in largest}
 
 
+def _calibrated(quality: xr.Dataset) -> dict[str, tuple[NDArray[np.generic], Floats]]:
+    time = quality["standard_time"].to_numpy()
+    found: dict[str, tuple[NDArray[np.generic], Floats]] = {}
+    if time.size > 1:  # one run shows no drift
+        found["sensitivity at m/z 28"] = (time, 100.0 * (quality["drift_gain"].to_numpy().astype(np.float64) - 1.0))
+    if "recovery" in quality:
+        recovery = quality["recovery"].to_numpy().astype(np.float64)
+        sigma = quality["recovery_sigma"].to_numpy().astype(np.float64)
+        best = np.argsort(np.nan_to_num(np.nanmedian(sigma, axis=0), nan=np.inf))[:_GASES].tolist() if time.size else []
+        names = quality["gas"].to_numpy().tolist()
+        found |= {f"found of {names[at].replace('_', ' ')}": (time, 100.0 * (recovery[:, at] - 1.0)) for at in best}
+    return found
+
+
 def _draw_blanks(axes: Axes, chosen: xr.Dataset | None, stream: Stream) -> None:
     _title(axes, f"blanks of {stream.replace('_', ' ')}")
     if chosen is None or not chosen.sizes["scan"]:
         style.absent(axes, "blanks of this stream")
         return
     time, mz = chosen["time"].to_numpy(), chosen["mz"].to_numpy()
-    for wanted, colour in _BLANK_MZ:
+    for wanted, colour in BLANK_MZ:
         if wanted in mz:
             current = chosen["intensity"].to_numpy()[:, np.flatnonzero(mz == wanted)[0]]
             axes.plot(time, np.where(current > 0, current, np.nan), ".", markersize=2.5, color=colour,
@@ -201,17 +226,17 @@ def _draw_blanks(axes: Axes, chosen: xr.Dataset | None, stream: Stream) -> None:
 
 
 def _draw_standards(axes: Axes, shown: dict[str, tuple[NDArray[np.generic], Floats]]) -> None:
-    _title(axes, "standards: drift since the first")
+    _title(axes, "standards: deviation")
     if not shown:
         style.absent(axes, "standards")
         return
-    for colour, (label, (time, change)) in zip(_COLOURS, shown.items(), strict=False):
-        axes.plot(time, change, ".", markersize=2.5, color=colour, label=label, rasterized=True)
+    for colour, (label, (time, change)) in zip(COLOURS, shown.items(), strict=False):
+        axes.plot(time, change, ".", markersize=3.5, color=colour, label=label, rasterized=True)
     axes.axhline(0.0, color="black", linewidth=0.7)
-    axes.set_ylabel("change, %", fontsize=8)
+    axes.set_ylabel("deviation, %", fontsize=8)
     low, high = axes.get_ylim()
-    axes.set_ylim(low, high + 0.3 * (high - low))
-    _legend(axes, columns=4)
+    axes.set_ylim(min(low, -0.5), high + 0.35 * max(high - low, 1.0))
+    _legend(axes, columns=2)
     _dates(axes)
 
 

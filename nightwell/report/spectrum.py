@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from os import PathLike
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from nightwell.report.spectra import Spectra, spectra_of
 Floats = NDArray[np.float64]
 
 _NAMED_PEAKS = 22
+_NAMES_EACH = 2  # so that methane's fragments leave room for others
 _LEAST_APART = 1.6  # m/z between two names at the same height
 _DECADES = 5.5
 
@@ -44,12 +46,12 @@ def draw_spectrum(
     options
         Stream and depth (the nearest that was measured); by default the depth with most gas in the interval.
     cube
-        The cubes, for error bars and residuals in sigma.
+        The cubes, for the noise of the measurement; without them it is estimated from the residuals.
 
     Raises
     ------
     InputError
-        The result has no such stream, no depth in the interval, or was made with another species library.
+        The result has no such stream, or no depth in the interval; otherwise as :func:`~.spectra.spectra_of`.
     """
     options = options or style.PlotOptions()
     log = style.cut(result, options, "spectrum")
@@ -60,13 +62,14 @@ def draw_spectrum(
     upper = figure.add_axes((left, 0.395, width, style.TOP - 0.395))
     lower = figure.add_axes((left, style.BOTTOM + 0.01, width, 0.165), sharex=upper)
     _draw_peaks(upper, spectra, row)
-    unit = _draw_residual(lower, spectra, row)
+    _draw_residual(lower, spectra, row)
     upper.tick_params(labelbottom=False)
     _draw_quality(upper, result, options, row)
     stream = str(options.stream).replace("_", " ")
     notes = (
-        f"Bars: measured, blank removed. Ticks: fit. Names: the species that gives most of the peak. Residual: "
-        f"measured less fit, {unit}. A hollow mark is at or below zero in the measurement."
+        "Bars: measured, blank removed; lines on them one sigma. Ticks: fit. Names: the species that gives most of the "
+        f"peak in the fit, in grey one that is not detected at this depth. Residual: measured less fit, "
+        f"{spectra.noise_source}. A hollow mark is at or below zero in the measurement."
     )
     style.frame(figure, result, f"Spectrum: {stream} at {spectra.depth[row]:,.1f} m", notes)
     return figure
@@ -97,9 +100,7 @@ def _draw_peaks(axes: Axes, spectra: Spectra, row: int) -> None:
     highest = float(np.nanmax(measured, initial=1e-12))
     floor = highest * 10.0**-_DECADES
     positive = known & (measured > 0)
-    error = None
-    if spectra.sigma is not None:
-        error = np.minimum(spectra.sigma[row][positive], measured[positive] * 0.999)
+    error = np.minimum(spectra.noise[row][positive], measured[positive] * 0.999)
     axes.bar(
         spectra.mz[positive], measured[positive], width=0.62, color="#b3cde0", edgecolor="#7f9fb8", linewidth=0.4,
         label="measured", yerr=error, error_kw={"elinewidth": 0.6, "ecolor": "#444444"},
@@ -124,35 +125,33 @@ def _name_peaks(axes: Axes, spectra: Spectra, row: int) -> None:
     named = owners(spectra, row)
     height = np.fmax(spectra.measured[row], spectra.fit[row])
     taken: list[float] = []
+    said: Counter[str] = Counter()
     for at in np.argsort(-np.nan_to_num(height))[: 3 * _NAMED_PEAKS].tolist():
-        mz = float(spectra.mz[at])
-        if not named[at] or any(abs(mz - other) < _LEAST_APART for other in taken) or len(taken) >= _NAMED_PEAKS:
+        mz, name = float(spectra.mz[at]), named[at]
+        close = any(abs(mz - other) < _LEAST_APART for other in taken)
+        if not name or close or said[name] >= _NAMES_EACH or len(taken) >= _NAMED_PEAKS:
             continue
         taken.append(mz)
+        said[name] += 1
+        seen = bool(spectra.detected[row, spectra.species.index(name)])
         near = height[np.abs(spectra.mz - mz) <= _LEAST_APART]
         over = float(np.nanmax(near))  # clear of the neighbours' bars
         axes.annotate(
-            f"{mz:.0f} {named[at].replace('_', ' ')}", (mz, over), xytext=(0, 5), textcoords="offset points",
-            rotation=90, ha="center", va="bottom", fontsize=6.8,
+            f"{mz:.0f} {name.replace('_', ' ')}", (mz, over), xytext=(0, 5), textcoords="offset points",
+            rotation=90, ha="center", va="bottom", fontsize=6.8, color="black" if seen else style.QUIET,
         )  # fmt: skip
 
 
-def _draw_residual(axes: Axes, spectra: Spectra, row: int) -> str:
-    left = spectra.residual[row]
-    if spectra.sigma is not None:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            left = left / spectra.sigma[row]
-        unit, label = "in sigma of the measurement and of the patterns", "residual / sigma"
-        axes.axhspan(-2, 2, color="#e8e8e8", zorder=0)
-    else:
-        unit, label = "in A (no cube given)", "residual, A"
-    axes.bar(spectra.mz, np.nan_to_num(left), width=0.62, color=style.BLUE)
+def _draw_residual(axes: Axes, spectra: Spectra, row: int) -> None:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        left = np.nan_to_num(spectra.residual[row] / spectra.sigma[row])
+    axes.axhspan(-2, 2, color="#e8e8e8", zorder=0)
+    axes.bar(spectra.mz, left, width=0.62, color=style.BLUE)
     axes.axhline(0.0, color="black", linewidth=0.6)
-    most = float(np.nanmax(np.abs(left), initial=0.0))
-    axes.set_ylim(-1.15 * max(most, 1e-30), 1.15 * max(most, 1e-30))
-    axes.set(xlabel="m/z", ylabel=label, xlim=(spectra.mz[0] - 1.5, spectra.mz[-1] + 1.5))
+    most = max(4.0, 1.15 * float(np.abs(left).max(initial=0.0)))
+    axes.set_ylim(-most, most)
+    axes.set(xlabel="m/z", ylabel="residual / sigma", xlim=(spectra.mz[0] - 1.5, spectra.mz[-1] + 1.5))
     style.tidy(axes)
-    return unit
 
 
 def _draw_quality(axes: Axes, result: xr.DataTree, options: style.PlotOptions, row: int) -> None:

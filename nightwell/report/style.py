@@ -32,12 +32,15 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 QUIET = "#6e6e6e"
 SIMULATED_COLOUR = "#a3231f"
 CONTINUOUS = "cividis"
+CURRENT = "cividis_r"  # on white paper more is darker: what barely stands above its noise must not catch the eye
 DIVERGING = "PuOr"
 
 FORMATS = (".png", ".pdf")
 
 WIDTH_IN, HEIGHT_IN, DPI = 11.0, 8.0, 160
-LEFT, RIGHT, TOP, BOTTOM = 0.08, 0.965, 0.85, 0.185
+LEFT, RIGHT, TOP, BOTTOM = 0.08, 0.965, 0.85, 0.195
+#: What fits under the axes' labels: characters of a line, and lines.
+_FOOTER_WIDTH, _FOOTER_LINES = 196, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +112,10 @@ def frame(figure: Figure, result: xr.DataTree, title: str, notes: str) -> None:
         f"profiles {attributes['profiles_version']}"
     )
     figure.text(RIGHT, 0.940, versions, fontsize=7.5, va="center", ha="right")
-    lines = [*textwrap.wrap(notes, 172), *footer_lines(result, 172)]
-    figure.text(LEFT, 0.012, "\n".join(lines[:8]), fontsize=6.8, va="bottom", linespacing=1.3, color="#333333")
+    lines = [*textwrap.wrap(notes, _FOOTER_WIDTH), *footer_lines(result, _FOOTER_WIDTH)]
+    if len(lines) > _FOOTER_LINES:
+        lines[_FOOTER_LINES - 1 :] = ["… the rest of the provenance stands on the page and in `nightwell well report`."]
+    figure.text(LEFT, 0.012, "\n".join(lines), fontsize=6.8, va="bottom", linespacing=1.3, color="#333333")
     if attributes.get("simulated"):
         figure.text(
             LEFT, 0.898, "SIMULATED: parts of this plot were not measured (see provenance below)", fontsize=9,

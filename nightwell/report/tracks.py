@@ -150,6 +150,17 @@ SAMPLES = (
     ("cuttings_crush", "cuttings, crushed", GREEN, "s"),
 )
 
+#: Columns of findings in a track: kind, label, colour. What was not assessed has no depth of its own.
+FINDINGS = (
+    ("show", "shows", RED),
+    ("rise", "rises", ORANGE),
+    ("contact", "contacts", "black"),
+    ("proximity", "proximity", BLUE),
+    ("origin", "origin", GREEN),
+    ("warning", "warnings", PURPLE),
+    ("quality", "quality", "#8c8c8c"),
+)
+
 #: Colours of fluid classes, the same in every strip; a class not named here is grey.
 CLASS_COLOURS = {
     "very_light_dry_gas": "#fee5d9",
@@ -165,4 +176,10 @@ CLASS_COLOURS = {
     "oil": "#1a9850",
     "low_gravity_oil": "#00582d",
     "residual_oil": "#6e6e6e",
+    "lighter_today": "#ef6548",
+    "alike": "#7fa9c9",
+    "heavier_today": "#1a9850",
+    "inclusions": "#762a83",
+    "both": "#c2a5cf",
+    "adhering": "#d95f02",
 }

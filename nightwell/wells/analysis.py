@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-ANALYSIS_VERSION = 1
+#: Raised when the groups of a result change: a night then makes the results of older releases anew. 2 keeps responses.
+ANALYSIS_VERSION = 2
 
 _DIGEST_ROWS = 4096
 
@@ -276,6 +277,7 @@ def _groups(
         if name in cube.variables:
             species[name] = ("depth", cube[name].to_numpy(), dict(cube[name].attrs))
     species["cube_flag"] = ("depth", cube["flag"].to_numpy(), dict(cube["flag"].attrs))
+    species = species.assign(_responses(bound))
     attributes = {str(name): value for name, value in cube.attrs.items()}
     saturated = np.isnan(cube["intensity"].to_numpy()) & (cube["scan_count"].to_numpy() > 0)[:, None]
     left = fallback_peaks(method.library, bound.mz, saturated.any(axis=0))
@@ -289,6 +291,26 @@ def _groups(
         f"/{stream}/indicators": indicators,
         f"/{stream}/interpretation": interpretation_dataset(method.classifications, indicators, stream),
     }
+
+
+def _responses(bound: Deconvolver) -> dict[str, tuple[tuple[str, str], NDArray[np.float32], dict[str, str]]]:
+    """Return what the fit saw: a spectrum can be drawn again when the library and the calibration are long gone."""
+    dims = ("mz", "species")
+    units = "A/ppm" if bound.units == "ppm" else "1"
+    found = {
+        "response": (
+            dims,
+            bound.design.astype(np.float32),
+            {"units": units, "long_name": "ion current that one unit of the species brings"},
+        )
+    }
+    if bound.pattern_errors is not None:
+        found["response_error"] = (
+            dims,
+            bound.pattern_errors.astype(np.float32),
+            {"units": "1", "long_name": "relative one-sigma of the response"},
+        )
+    return found
 
 
 def _across_groups(shared: Mapping[Stream, StreamCurves], method: Method) -> dict[str, xr.Dataset]:

@@ -99,7 +99,7 @@ def published_composition(
             ppm[name] = ppm[name] + inside * gases[zone.gas or "gulf_coast"].get(name, 0.0)
     derived = _derived(rng, depth, ppm, zones)
     return Composition(
-        well="published",
+        well="Simulated-1",
         depth_m=depth,
         ppm={**ppm, **derived},
         zones=zones,

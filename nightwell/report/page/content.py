@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from nightwell.errors import InputError
 from nightwell.report.curves import StreamLog
-from nightwell.report.heat_map import binned, noise_of
+from nightwell.report.heat_map import above_noise, binned
 from nightwell.report.spectra import Spectra, spectra_of
 from nightwell.report.ternary import shares_of, to_plane
-from nightwell.wells.deconvolve import Deconvolution
 
 Floats = NDArray[np.float64]
 Columns = dict[str, NDArray[np.generic]]
@@ -69,7 +68,8 @@ class Content:
         The stream, uncut.
     columns
         By name, each (row,): ``depth`` and, for a curve of name ``n``, ``v:n`` value and ``s:n`` sigma float32,
-        ``f:n`` flags uint8 and for species ``l:n`` detection limit float32.
+        ``f:n`` flags uint8 and for species ``l:n`` detection limit float32; ``air`` the share of air in the sample, by
+        which amounts are divided before they meet the design matrix.
     species, indicators
         Names of the curves.
     units
@@ -114,6 +114,9 @@ def collect(result: xr.DataTree, log: StreamLog, indicators: tuple[str, ...], cu
         order = dataset[dim].to_numpy().tolist()
         for name in wanted:
             _add_curve(columns, dataset, name, order.index(name))
+    species = log.species
+    share = species["air_fraction"].to_numpy() if "air_fraction" in species else np.ones(log.depth.size)
+    columns["air"] = _thinned(share.astype(np.float64))
     places = to_plane(shares_of(log))
     for at, name in enumerate(("ternary_x", "ternary_y")):
         columns[name] = _thinned(places[:, at])
@@ -146,15 +149,10 @@ def _heat(spectra: Spectra) -> Heat:
     """Lay spectra on a regular grid of depths (the nearest depth of each grid row), and code them."""
     most = min(MOST_ROWS, MOST_CELLS // spectra.mz.size)
     every = np.arange(spectra.depth.size)
-    noise = noise_of(spectra, every)
-    step = max(1, -(-spectra.depth.size // most))
-    sigma = spectra.sigma
-    if sigma is None:
-        sigma = np.hypot(noise, Deconvolution().pattern_error * spectra.fit)
     with np.errstate(invalid="ignore", divide="ignore"):
-        left = spectra.residual / sigma
+        left = spectra.residual / spectra.sigma
     depth = binned(spectra.depth[:, None], every, most)[:, 0]
-    measured, residual = binned(spectra.measured, every, most), binned(left, every, most)
+    measured, residual = above_noise(spectra, every, most), binned(left, every, most)
     half = 0.5 * float(np.median(np.diff(depth))) if depth.size > 1 else 0.5
     top, bottom = float(depth[0]) - half, float(depth[-1]) + half
     grid = top + (np.arange(depth.size) + 0.5) * (bottom - top) / depth.size
@@ -163,8 +161,7 @@ def _heat(spectra: Spectra) -> Heat:
     highest = float(np.nanmax(measured, initial=1e-15))
     with np.errstate(invalid="ignore", divide="ignore"):
         code = HIGHEST_CODE * (1.0 + np.log10(measured / highest) / DECADES)
-        seen = np.isfinite(code) & (measured > 2.0 * noise / np.sqrt(step))
-    codes = np.where(seen, np.clip(code, 1, HIGHEST_CODE), 0).astype(np.uint16)
+    codes = np.where(np.isfinite(code), np.clip(code, 1, HIGHEST_CODE), 0).astype(np.uint16)
     steps = np.clip(np.round(residual / RESIDUAL_STEP), -127, 127)
     coded = np.where(np.isfinite(steps), steps, _NOT_MEASURED).astype(np.int8)
     return Heat(top, bottom, spectra.mz, codes, coded, highest, spectra.design.astype(np.float32))

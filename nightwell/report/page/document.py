@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from importlib.resources import files
 from os import PathLike
@@ -21,6 +21,7 @@ from bokeh.resources import INLINE
 
 from nightwell.report import style
 from nightwell.report.curves import UNSEEN_INDICATOR, UNSEEN_SPECIES, StreamLog
+from nightwell.report.page.compared import across_columns, across_of, make_compared_tracks
 from nightwell.report.page.content import (
     DECADES,
     HIGHEST_CODE,
@@ -29,8 +30,10 @@ from nightwell.report.page.content import (
     collect,
 )  # fmt: skip
 from nightwell.report.page.figures import span
+from nightwell.report.page.findings import findings_html, make_findings_track
 from nightwell.report.page.panels import make_pixler, make_spectrum, make_ternary
-from nightwell.report.page.tracks import TrackMaker, make_tracks
+from nightwell.report.page.quality import make_quality_tracks, make_time_plots, quality_html
+from nightwell.report.page.tracks import TrackMaker
 from nightwell.report.pixler import RATIOS
 from nightwell.report.spectrum import most_gas_m
 from nightwell.report.strips import reading_in_words
@@ -43,13 +46,17 @@ from nightwell.whole_file import written_whole
 
 #: Rows on the screen at a time; with more, a row is the median of its neighbours until one zooms in.
 SCREEN_ROWS = 1400
+#: Of the tracks under the first ones, in pixels.
+LOWER_HEIGHT = 470
 
 _HOW = (
     "Wheel over a track zooms all tracks, drag pans them; the box tools zoom to an interval or choose one for the "
     "Pixler and ternary plots. The pointer's depth is drawn over all tracks, its spectrum, ratios and values below; "
-    "a click holds it, another frees it. A click on a name in a legend hides the curve. A curve is broken where it is "
+    "a click holds it, another frees it. A click on a finding or a reading zooms to it. A click on a name in a legend "
+    "hides the curve. A curve is broken where it is "
     "not detected: a limit stands there as '<'. After ± stands one sigma. Amounts are ppm by volume on the "
-    "sensitivities of the species library. Heat map: white is not above two sigma of noise."
+    "sensitivities of the species library. Streams compared: 1 is the same in both, and nothing stands where one of "
+    "them is not detected. Heat map: white is not above three sigma of noise, darker is more."
 )
 
 
@@ -95,6 +102,7 @@ def page_html(result: xr.DataTree, stream: Stream = Stream.TRAP_GAS, cube: xr.Da
     log = style.cut(result, style.PlotOptions(stream=stream), "page")
     pens = [pen.name for track in TRACKS for pen in track.pens]
     content = collect(result, log, (*pens, *RATIOS), cube)
+    across = across_of(result)
     document = Document(title=f"{result.attrs['well']}: {str(stream).replace('_', ' ')}")
     full = ColumnDataSource(dict(content.columns), name="full")
     drawn = [name for name in pens if f"v:{name}" in content.columns]
@@ -109,36 +117,69 @@ def page_html(result: xr.DataTree, stream: Stream = Stream.TRAP_GAS, cube: xr.Da
     )
     top, bottom = float(log.depth[0]), max(float(log.depth[-1]), float(log.depth[0]) + 1e-3)
     depths = span(bottom, top, bounds=(top - 0.02 * (bottom - top) - 1, bottom + 0.02 * (bottom - top) + 1))
-    tracks = make_tracks(TrackMaker(content, shown, depths), content, result)
-    panels, sources = _panels(content, tracks)
-    _connect(tracks)
-    grid = gridplot([list(tracks)], toolbar_location="above", toolbar_options={"logo": None}, merge_tools=True)
-    grid.name = "tracks"
-    document.add_root(grid)
-    document.add_root(panels)
+    maker = TrackMaker(content, shown, depths)
+    tracks, others = _tracks(maker, content, result), _other_tracks(maker.lower(LOWER_HEIGHT), content, result)
+    _connect([*tracks, *others])
+    roots: dict[str, LayoutDOM] = {
+        "tracks": _grid(tracks),
+        "others": _grid(others),
+        "pixler": make_pixler(),
+        "ternary": make_ternary(content),
+    }
+    if content.heat is not None:
+        roots["spectrum"] = column(*make_spectrum(content.heat))
+    if times := make_time_plots(result, log):
+        roots["times"] = row(*times)
+    for name, root in roots.items():
+        root.name = name
+        document.add_root(root)
+    given = {
+        "full": full, "shown": shown, "depths": depths, "sources": _sources(roots.values()),
+        "across": ColumnDataSource(across_columns(across)),
+        "facts": _facts(content, log, drawn, across),
+    }  # fmt: skip
     script = files("nightwell.report.page").joinpath("page.js").read_text(encoding="utf-8")
-    given = {"full": full, "shown": shown, "depths": depths, "sources": sources, "facts": _facts(content, log, drawn)}
     document.js_on_event("document_ready", CustomJS(args=given, code=script))
     template = files("nightwell.report.page").joinpath("page.html").read_text(encoding="utf-8")
     return file_html(
         document, INLINE, title=document.title, template=get_env().from_string(template),
-        template_variables={"facts": _words(result, log, content)},
+        template_variables={"facts": _words(result, log, content) | {"roots": list(roots)}},
     )  # fmt: skip
 
 
-def _panels(content: Content, tracks: list[figure]) -> tuple[LayoutDOM, dict[str, Model]]:
-    """Make the panels under the tracks, and name the sources that the script fills."""
-    plots: list[LayoutDOM] = [make_pixler(), make_ternary(content)]
+def _tracks(maker: TrackMaker, content: Content, result: xr.DataTree) -> list[figure]:
+    """Make the tracks of a log: what was drilled, what is read, what was found, all curves, the samples."""
+    curves = [made for track in TRACKS if (made := maker.curves(track)) is not None]
+    found = make_findings_track(maker, result, content.log)
+    return [maker.rate(result), maker.classes(), found, *curves, maker.samples(result)]
+
+
+def _other_tracks(maker: TrackMaker, content: Content, result: xr.DataTree) -> list[figure]:
+    """Make the tracks under them: streams compared, quality, all spectra."""
+    tracks = make_quality_tracks(maker, content.log)
+    across = across_of(result)
+    if across is not None:
+        tracks += make_compared_tracks(maker, across)
+        interpretation = result["across/interpretation"].to_dataset()
+        if interpretation.data_vars:
+            tracks.append(maker.strips("compared", interpretation, [str(name) for name in interpretation.data_vars]))
     if content.heat is not None:
-        plots.insert(0, column(*make_spectrum(content.heat)))
-    panels = row(*plots, name="panels")
-    sources: dict[str, Model] = {
+        tracks.append(maker.heat(content.heat))
+    return tracks
+
+
+def _grid(tracks: list[figure]) -> LayoutDOM:
+    return gridplot([list(tracks)], toolbar_location="above", toolbar_options={"logo": None}, merge_tools=True)
+
+
+def _sources(roots: Iterable[LayoutDOM]) -> dict[str, Model]:
+    """Name the sources that the script fills."""
+    return {
         str(source.name): source
-        for holder in (panels, *tracks)
-        for source in holder.select({"type": ColumnDataSource})
+        for root in roots
+        for source in root.select({"type": ColumnDataSource})
         if source.name is not None
     }
-    return panels, sources
 
 
 def _connect(tracks: list[figure]) -> None:
@@ -151,7 +192,7 @@ def _connect(tracks: list[figure]) -> None:
         plot.js_on_event(Reset, CustomJS(code="window.nightwell?.selected(null)"))
 
 
-def _facts(content: Content, log: StreamLog, drawn: list[str]) -> dict[str, object]:
+def _facts(content: Content, log: StreamLog, drawn: list[str], across: xr.Dataset | None) -> dict[str, object]:
     """Return what the script needs to know besides the table."""
     facts: dict[str, object] = {
         "species": list(content.species),
@@ -165,6 +206,7 @@ def _facts(content: Content, log: StreamLog, drawn: list[str]) -> dict[str, obje
         "indicator_flags": [[int(bit), str(bit.name).lower()] for bit in IndicatorFlag],
         "screen_rows": SCREEN_ROWS,
         "step": content.step,
+        "across": [] if across is None else _listed(across),
         "first_depth": most_gas_m(log),
     }
     heat = content.heat
@@ -182,6 +224,12 @@ def _facts(content: Content, log: StreamLog, drawn: list[str]) -> dict[str, obje
     return facts
 
 
+def _listed(across: xr.Dataset) -> list[list[str]]:
+    """Return name, title and unit of every indicator across streams."""
+    columns = (across[name].to_numpy().tolist() for name in ("indicator", "title", "units"))
+    return [[str(text) for text in one] for one in zip(*columns, strict=True)]
+
+
 def _words(result: xr.DataTree, log: StreamLog, content: Content) -> dict[str, object]:
     """Return the words of the page; what is marked as HTML here was escaped here."""
     attributes = result.attrs
@@ -194,6 +242,8 @@ def _words(result: xr.DataTree, log: StreamLog, content: Content) -> dict[str, o
         "simulated": bool(attributes.get("simulated")),
         "simulated_words": "See provenance at the end.",
         "readings": _readings(log),
+        "findings": findings_html(result),
+        "quality": quality_html(result, log),
         "how": _HOW + (f" No spectra on this page: {content.why_no_heat}." if content.why_no_heat else ""),
         "provenance": _provenance({str(name): value for name, value in attributes.items()}),
     }

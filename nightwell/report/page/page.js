@@ -1,5 +1,6 @@
 // The page's own script: run once the document is ready. It thins the rows on the screen, follows the pointer,
-// and keeps the panels to the chosen depths. `full`, `shown`, `depths`, `sources` and `facts` are given by Bokeh.
+// and keeps the panels to the chosen depths. `full`, `shown`, `depths`, `sources`, `across` and `facts` are given by
+// Bokeh.
 const table = full.data, count = table.depth.length
 const named = new Set([...facts.species, ...facts.indicators])
 const state = { row: -1, pinned: false, chosen: null }
@@ -137,7 +138,7 @@ function draw_spectrum(depth, row) {
       const value = table["v:" + name][row]
       if (Number.isFinite(value)) sum += value * facts.design[m * facts.species.length + k]
     })
-    fit[m] = sum > 0 ? sum : NaN
+    fit[m] = sum > 0 ? sum / table.air[row] : NaN
   }
   sources.spectrum.data = { mz: old.mz, low: old.low, measured, fit, residual: left }
 }
@@ -145,7 +146,28 @@ function draw_spectrum(depth, row) {
 function write_table(row) {
   const line = name => `<tr><td>${name.replaceAll("_", " ")}</td><td>${in_words(name, row)}</td></tr>`
   const part = (title, names) => `<table><tr><th colspan="2">${title}</th></tr>${names.map(line).join("")}</table>`
-  document.getElementById("nightwell-values").innerHTML = part("species", facts.species) + part("indicators", facts.indicators)
+  document.getElementById("nightwell-values").innerHTML =
+    part("species", facts.species) + part("indicators", facts.indicators) + compared_at(table.depth[row])
+}
+
+// Streams meet at the depths of samples: the nearest one, and how far it is.
+function compared_at(depth) {
+  const depths = across.data.depth ?? []
+  if (!depths.length) return ""
+  let best = 0
+  for (let i = 1; i < depths.length; i++) if (Math.abs(depths[i] - depth) < Math.abs(depths[best] - depth)) best = i
+  const line = ([name, title, unit]) => {
+    const value = across.data["v:" + name][best], sigma = across.data["s:" + name][best]
+    const words = Number.isFinite(value) ? `${amount(value)} ± ${amount(sigma)}${unit === "1" ? "" : " " + unit}` : "not detected"
+    return `<tr><td>${escaped(title)}</td><td>${words}</td></tr>`
+  }
+  return `<table><tr><th colspan="2">streams compared, at ${metres(depths[best])} m</th></tr>${facts.across.map(line).join("")}</table>`
+}
+
+function escaped(text) {
+  const holder = document.createElement("span")
+  holder.textContent = text
+  return holder.innerHTML
 }
 
 function show(id, text) { document.getElementById("nightwell-" + id).textContent = text }
@@ -166,13 +188,13 @@ window.nightwell = {
     choose()
   },
   zoom(top, bottom) { depths.setv({ start: bottom, end: top }) },
-  state, table, shown, depths, sources,
+  state, table, shown, depths, sources, across,
 }
 depths.properties.start.change.connect(soon)
 depths.properties.end.change.connect(soon)
 for (const row of document.querySelectorAll("[data-top]")) {
   const top = Number(row.dataset.top), bottom = Number(row.dataset.bottom), room = 0.15 * (bottom - top) + 1
-  row.addEventListener("click", () => window.nightwell.zoom(top - room, bottom + room))
+  row.addEventListener("click", event => event.target.closest("details") || window.nightwell.zoom(top - room, bottom + room))
 }
 redraw()
 point_at(facts.first_depth)

@@ -26,10 +26,10 @@ from bokeh.models.annotations import ColorBar, Span, Title
 from bokeh.palettes import Cividis256
 from bokeh.plotting import figure
 
-from nightwell.report.curves import StreamLog, stream_log
+from nightwell.report.curves import stream_log
 from nightwell.report.page.content import DECADES, HIGHEST_CODE, Content, Heat
 from nightwell.report.page.figures import make_figure, span, ticks
-from nightwell.report.tracks import CLASS_COLOURS, HAWORTH, SAMPLES, TRACKS, Pen, Track
+from nightwell.report.tracks import CLASS_COLOURS, HAWORTH, SAMPLES, Pen, Track
 from nightwell.wells.streams import Stream
 
 HEIGHT = 610
@@ -59,17 +59,20 @@ class TrackMaker:
         The rows on the screen; the page's script fills it from the whole table.
     depths
         The shared range, deeper downwards.
+    height
+        Of every track, in pixels.
     """
 
-    def __init__(self, content: Content, shown: ColumnDataSource, depths: Range1d) -> None:
+    def __init__(self, content: Content, shown: ColumnDataSource, depths: Range1d, height: int = HEIGHT) -> None:
         self._content = content
         self._shown = shown
         self._depths = depths
+        self._height = height
         self._line = Span(dimension="width", line_dash="dotted", line_color="#333333", line_width=1)
 
     def rate(self, result: xr.DataTree) -> figure:
         """Make the track of depths and rate of penetration."""
-        plot = self._figure("ROP, m/h", 118, span(100.0, 0.0), labelled=True)
+        plot = self.track("ROP, m/h", 118, span(100.0, 0.0), labelled=True)
         if "drilling" in result.children:
             drilling = result["drilling"].to_dataset()
             log = self._content.log
@@ -82,16 +85,22 @@ class TrackMaker:
 
     def classes(self) -> figure:
         """Make the strips of fluid classes."""
-        log = self._content.log
-        names = [name for name in ("haworth", "pixler", "oil_indicator") if name in log.interpretation]
-        plot = self._figure("classes", 86, span(0.0, float(max(len(names), 1))))
-        boxes = _class_boxes(log, names)
+        interpretation = self._content.log.interpretation
+        names = [name for name in ("haworth", "pixler", "oil_indicator") if name in interpretation]
+        return self.strips("classes", interpretation, names)
+
+    def strips(self, title: str, interpretation: xr.Dataset, names: list[str]) -> figure:
+        """Make a strip of colours for each classification."""
+        plot = self.track(title, 29 * max(len(names), 3), span(0.0, float(max(len(names), 1))))
+        boxes = _class_boxes(interpretation, names)
         drawn = plot.quad(
             left="left", right="right", top="top", bottom="bottom", fill_color="colour", line_width=0, source=boxes
         )
         plot.xaxis.ticker = ticks(*(k + 0.5 for k in range(len(names))))
-        short = {"oil_indicator": "oil i."}
-        plot.xaxis.major_label_overrides = {k + 0.5: short.get(name, name) for k, name in enumerate(names)}
+        short = {"oil_indicator": "oil i.", "fluid_relation": "relation", "where_petroleum_is": "petroleum"}
+        plot.xaxis.major_label_overrides = {
+            k + 0.5: short.get(name, name.replace("_", " ")) for k, name in enumerate(names)
+        }
         plot.xaxis.major_label_text_font_size = "8px"
         plot.xaxis.major_label_orientation = "vertical"
         plot.xgrid.visible = False
@@ -104,7 +113,7 @@ class TrackMaker:
         pens = [pen for pen in track.pens if f"v:{pen.name}" in self._content.columns]
         if not pens:
             return None
-        plot = self._figure(
+        plot = self.track(
             f"{track.title}, {track.units}", _WIDTHS.get(track.title, 150), span(track.low, track.high),
             logarithmic=track.logarithmic,
         )  # fmt: skip
@@ -119,12 +128,12 @@ class TrackMaker:
                                      line_width=0.6))  # fmt: skip
         self._hover(plot, pens, float(np.sqrt(track.low * track.high)))
         longest = max(len(pen.label) for pen in pens)
-        _legend_below(plot, two_columns=12.0 * longest + 60.0 < _WIDTHS.get(track.title, 150))
+        legend_below(plot, two_columns=12.0 * longest + 60.0 < _WIDTHS.get(track.title, 150))
         return plot
 
     def samples(self, result: xr.DataTree) -> figure:
         """Make the track of the discrete samples of other streams: total gas by symbols."""
-        plot = self._figure("samples, ppm", 140, span(0.1, 1e5), logarithmic=True)
+        plot = self.track("samples, ppm", 140, span(0.1, 1e5), logarithmic=True)
         log = self._content.log
         for stream, label, colour, marker in SAMPLES:
             if stream == log.stream or stream not in result.children:
@@ -142,16 +151,22 @@ class TrackMaker:
             tips = [(label, "@x{0,0.0} ± @sigma{0,0.0} ppm"), ("depth, m", "@y{0.0}")]
             plot.add_tools(HoverTool(renderers=[drawn], tooltips=tips))
         if plot.renderers:
-            _legend_below(plot, two_columns=False)
+            legend_below(plot, two_columns=False)
         else:
             plot.title = Title(text="samples: not in this analysis", text_font_size="10.5px", align="center")
         return plot
 
+    def lower(self, height: int) -> TrackMaker:
+        """Return a maker of tracks of another height, under the same pointer and on the same depths."""
+        other = TrackMaker(self._content, self._shown, self._depths, height)
+        other._line = self._line
+        return other
+
     def heat(self, heat: Heat) -> figure:
         """Make the heat map."""
-        plot = self._figure("m/z, ion current", 270, span(float(heat.mz[0]) - 0.5, float(heat.mz[-1]) + 0.5))
+        plot = self.track("m/z, ion current", 270, span(float(heat.mz[0]) - 0.5, float(heat.mz[-1]) + 0.5))
         source = ColumnDataSource({"codes": [heat.codes], "residual": [heat.residual]}, name="heat")
-        mapper = LinearColorMapper(palette=list(Cividis256), low=1, high=HIGHEST_CODE, low_color="white")
+        mapper = LinearColorMapper(palette=list(reversed(Cividis256)), low=1, high=HIGHEST_CODE, low_color="white")
         plot.image(
             "codes", x=float(heat.mz[0]) - 0.5, y=heat.top_m, dw=float(heat.mz.size), dh=heat.bottom_m - heat.top_m,
             color_mapper=mapper, source=source,  # type: ignore[call-arg]  # Bokeh's types lack it
@@ -159,7 +174,8 @@ class TrackMaker:
         decades = np.log10(heat.highest_a) - DECADES
         codes = [(power - decades) / DECADES * HIGHEST_CODE for power in range(int(np.ceil(decades)), int(decades) + 9)]
         bar = ColorBar(
-            color_mapper=mapper, width=7, height=220, padding=2, label_standoff=4, major_label_text_font_size="8px",
+            color_mapper=mapper, width=7, height=self._height - 250, padding=2, label_standoff=4,
+            major_label_text_font_size="8px",
             ticker=ticks(*codes),
             formatter=CustomJSTickFormatter(
                 args={"low": decades, "scale": DECADES / HIGHEST_CODE},
@@ -181,9 +197,10 @@ class TrackMaker:
             formatters={f"@{{w:{name}}}": formatter for name, formatter in words.items()},
         ))  # fmt: skip
 
-    def _figure(
+    def track(
         self, title: str, width: int, across: Range1d, *, logarithmic: bool = False, labelled: bool = False
     ) -> figure:
+        """Return an empty track that shares depths, zoom and crosshair with all others."""
         wheel = WheelZoomTool(dimensions="height")
         tools = [
             PanTool(dimensions="height"), wheel, BoxZoomTool(dimensions="height"),
@@ -191,7 +208,7 @@ class TrackMaker:
             CrosshairTool(overlay=self._line),
         ]  # fmt: skip
         plot = make_figure(
-            title, width + (52 if labelled else 0), HEIGHT, y_range=self._depths, x_range=across, tools=tools,
+            title, width + (52 if labelled else 0), self._height, y_range=self._depths, x_range=across, tools=tools,
             x_axis_type="log" if logarithmic else "linear", x_axis_location="above", min_border=0, min_border_right=3,
             output_backend="canvas", active_scroll=wheel, name=f"track {title}",
         )  # fmt: skip
@@ -210,13 +227,15 @@ class TrackMaker:
         return plot
 
 
-def _legend_below(plot: figure, *, two_columns: bool) -> None:
+def legend_below(plot: figure, *, two_columns: bool, columns: int = 2) -> None:
+    """Put the legend under its figure, close-set; a click on a name hides the curve."""
     legend = plot.legend[0]
+    legend.location = "left"
     legend.label_text_font_size = "9px"
     legend.glyph_width, legend.glyph_height = 14, 8
     legend.update(spacing=-4, padding=2, margin=0, label_standoff=3)
     legend.border_line_color = None
-    legend.ncols = 2 if two_columns else 1
+    legend.ncols = columns if two_columns else 1
     legend.click_policy = "hide"
     plot.add_layout(legend, "below")
 
@@ -227,15 +246,15 @@ def _decades(across: Range1d) -> tuple[int, int]:
     return low, high + 1
 
 
-def _class_boxes(log: StreamLog, names: list[str]) -> ColumnDataSource:
+def _class_boxes(interpretation: xr.Dataset, names: list[str]) -> ColumnDataSource:
     """Return one box for each run of depths of the same classes; classes that hold together share the width."""
     columns: dict[str, list[object]] = {
         name: [] for name in ("left", "right", "top", "bottom", "colour", "meaning", "kind")
     }
-    middle = (log.depth[1:] + log.depth[:-1]) / 2.0
-    edges = np.concatenate([log.depth[:1], middle, log.depth[-1:]])
+    depth = interpretation["depth"].to_numpy()
+    edges = np.concatenate([depth[:1], (depth[1:] + depth[:-1]) / 2.0, depth[-1:]])
     for position, name in enumerate(names):
-        variable = log.interpretation[name]
+        variable = interpretation[name]
         bits, title = variable.to_numpy(), str(variable.attrs["long_name"])
         meanings = str(variable.attrs["flag_meanings"]).split()
         masks = np.atleast_1d(variable.attrs["flag_masks"]).tolist()
@@ -248,12 +267,3 @@ def _class_boxes(log: StreamLog, names: list[str]) -> ColumnDataSource:
                 for column, value in zip(columns.values(), row, strict=True):
                     column.append(value)
     return ColumnDataSource({name: np.array(values) for name, values in columns.items()})
-
-
-def make_tracks(maker: TrackMaker, content: Content, result: xr.DataTree) -> list[figure]:
-    """Make every track that the result has something for."""
-    curves = [made for track in TRACKS if (made := maker.curves(track)) is not None]
-    plots = [maker.rate(result), maker.classes(), *curves, maker.samples(result)]
-    if content.heat is not None:
-        plots.append(maker.heat(content.heat))
-    return plots

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from volume_image import Change, read_changes
@@ -30,7 +31,7 @@ class Job:
 
     action: str  # create, backup or restore
     image: str
-    location: dict[str, str]
+    location: dict[str, Any]
     state: int = 0
     changes: str | None = None
     block_bytes: int | None = None

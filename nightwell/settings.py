@@ -102,6 +102,11 @@ class ServersSettings(_Section):
         description="Control group below which theirs are made; empty: none, process limits instead.",
     )
     threads: int = Field(default=4, ge=1, le=32, description="Threads of the mover's block pipeline.")
+    line_timeout_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="How long a mover waits for an answer of its array; more than the array's --stall for a cut line.",
+    )
     stall_timeout_s: float = Field(
         default=120.0, gt=0, description="How long a mover may show no progress before it is given up."
     )
@@ -127,6 +132,9 @@ class StoreSettings(_Section):
     region: str = Field(default="us-east-1", description="Region of the bucket.")
     access_key: str = Field(default="", description="Access key id.")
     secret_key: SecretStr = Field(default=SecretStr(""), description="Secret access key; set it in the environment.")
+    outage_s: float = Field(
+        default=60.0, ge=0, description="How long a request is repeated while the S3 server is away or fails."
+    )
 
 
 class BackupSettings(_Section):

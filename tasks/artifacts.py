@@ -77,6 +77,7 @@ def backup_rows(run: Run) -> list[dict[str, str]]:
     """Return what a backup read, skipped and stored, as rows for a table."""
     facts = run.facts
     stored, read = facts.number("bytes_stored"), facts.number("bytes_read")
+    stall = facts.get("longest_stall_ms")
     counted = [
         ("blocks in all", "blocks_total"),
         ("read", "blocks_read"),
@@ -91,6 +92,7 @@ def backup_rows(run: Run) -> list[dict[str, str]]:
         *rows,
         {"what": "read from the volume", "value": f"{read / _MIB:.1f} MiB"},
         {"what": "sent to the store", "value": f"{stored / _MIB:.1f} MiB"},
+        {"what": "longest time without progress", "value": f"{int(stall) / 1000:.1f} s" if stall is not None else ""},
         {
             "what": "one point in time",
             "value": "yes" if facts.flag("point_in_time") else "no: the host wrote meanwhile",

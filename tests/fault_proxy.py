@@ -58,7 +58,9 @@ class FaultProxy:
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-        self.location = replace(upstream, endpoint_url=f"http://127.0.0.1:{self._server.server_address[1]}")
+        address = f"http://127.0.0.1:{self._server.server_address[1]}"
+        # A plan that fails for ever is met again and again for this long.
+        self.location = replace(upstream, endpoint_url=address, outage_s=1.0)
 
     def reset(self) -> None:
         """Count from 1 again."""

@@ -58,6 +58,11 @@ class MoverConversation:
         means; it must be longer than the mover's own timeouts, whose errors say more.
     commit_timeout_s
         Longest wait for the answer to ``commit``; then the outcome is unknown.
+
+    Attributes
+    ----------
+    longest_stall_s
+        Longest time without progress between two pieces of the copy so far: what a line that was cut has cost.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class MoverConversation:
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         self._verifies = False
         self._commit_sent = False
+        self.longest_stall_s = 0.0
         self._reader = threading.Thread(target=self._listen, name="mover-events", daemon=True)
         self._reader.start()
 
@@ -163,14 +169,19 @@ class MoverConversation:
                 raise error_of(event)
 
     def _wait(self, kind: type[Wanted], timeout_s: float, progress: ProgressCallback | None = None) -> Wanted:
+        moved_s: float | None = None  # until the first piece it starts up, which is no stall
         while True:
             event = self._next(timeout_s)
+            now_s = time.monotonic()
+            if moved_s is not None:
+                self.longest_stall_s = max(self.longest_stall_s, now_s - moved_s)
             if isinstance(event, kind):
                 return event
             if isinstance(event, Failed):
                 raise error_of(event)
             if not isinstance(event, Progressed):
                 raise self._unexpected(kind, event)
+            moved_s = now_s
             if progress is not None:
                 progress(event.done_bytes, event.total_bytes)
 

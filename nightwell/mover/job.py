@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nightwell.errors import FormatError, InputError
 from nightwell.mover.codec import CodecError, from_json, to_json
+from nightwell.store.location import OUTAGE_S
 
 #: The memory a mover may take, whatever the size of the volume. A test measures a real mover against it.
 MOVER_MEMORY_BYTES = 512 << 20
@@ -21,6 +22,9 @@ MOVER_MEMORY_BYTES = 512 << 20
 ACCESS_KEY_VARIABLE = "NIGHTWELL_MOVER_ACCESS_KEY"
 SECRET_KEY_VARIABLE = "NIGHTWELL_MOVER_SECRET_KEY"  # noqa: S105 - the name of the variable, not a secret
 CREDENTIAL_VARIABLES = (ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE)
+
+#: How long an answer of the array is waited for. The array itself waits for line 1, and its error says more.
+LINE_TIMEOUT_S = 60.0
 
 _FORMAT = 1
 
@@ -50,6 +54,7 @@ class StoreAddress:
     bucket: str
     prefix: str = ""
     region: str = "us-east-1"
+    outage_s: float = OUTAGE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class BackupJob:
     ``split_id`` names the point in time of what is read; ``previous_split_id`` the point the array's change list counts
     from. ``tells_pair`` is false where the arrays on the road cannot tell the pair's state; then a secondary is trusted
     to stand still because no array resyncs one that it exports. ``block_bytes`` is ``None`` for the parent version's
-    block size, or the store's default.
+    block size, or the store's default. ``line_timeout_s`` bounds the wait for an answer of the array.
     """
 
     run_id: str
@@ -76,6 +81,7 @@ class BackupJob:
     tells_pair: bool = True
     block_bytes: int | None = None
     threads: int = 4
+    line_timeout_s: float = LINE_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,7 @@ class RestoreJob:
     tls: TlsPaths | None = None
     verify: bool = True
     threads: int = 4
+    line_timeout_s: float = LINE_TIMEOUT_S
 
 
 Job = BackupJob | RestoreJob

@@ -61,6 +61,7 @@ def _location(address: StoreAddress, environment: MutableMapping[str, str]) -> S
         bucket=address.bucket,
         prefix=address.prefix,
         region=address.region,
+        outage_s=address.outage_s,
         access_key=_credential(environment, ACCESS_KEY_VARIABLE),
         secret_key=_credential(environment, SECRET_KEY_VARIABLE),
     )

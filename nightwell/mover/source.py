@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nightwell.mover.job import TlsPaths
+from nightwell.mover.job import LINE_TIMEOUT_S, TlsPaths
 from nightwell.nbd.client import NbdClient
 from nightwell.nbd.tls import TlsFiles
-
-_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +16,12 @@ class VolumeAddress:
 
     url: str
     tls: TlsPaths | None = None
+    timeout_s: float = LINE_TIMEOUT_S
 
     def connect(self, contexts: Sequence[str] = ()) -> NbdClient:
         """Open one connection; raises what :meth:`NbdClient.connect` raises."""
         tls = None if self.tls is None else TlsFiles(self.tls.ca, self.tls.certificate, self.tls.key)
-        return NbdClient.connect(self.url, contexts=contexts, tls=tls, timeout_s=_TIMEOUT_S)
+        return NbdClient.connect(self.url, contexts=contexts, tls=tls, timeout_s=self.timeout_s)
 
 
 @dataclass(slots=True)

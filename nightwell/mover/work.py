@@ -36,7 +36,7 @@ class Mover:
 
     def back_up(self, job: BackupJob) -> None:
         """Copy, tell so, wait for leave, commit."""
-        address = VolumeAddress(job.url, job.tls)
+        address = VolumeAddress(job.url, job.tls, job.line_timeout_s)
         with address.connect((PAIR, *CONTEXTS)) as client:
             before = confirm(client, job, when="before the copy")
             writer = self.store.begin(_draft(job, client.size_bytes))
@@ -60,7 +60,7 @@ class Mover:
 
     def restore(self, job: RestoreJob) -> None:
         """Write the version, read it back when asked to, and say so."""
-        address = VolumeAddress(job.url, job.tls)
+        address = VolumeAddress(job.url, job.tls, job.line_timeout_s)
         version = self.store.find_version(job.volume, job.version_id)
         with address.connect() as client:
             check_target(client, volume=job.volume, needed_bytes=version.size_bytes)
@@ -86,7 +86,7 @@ class Mover:
         began_s = time.monotonic()
         hint = find_hint(client, job, parent=writer.parent, block_bytes=writer.block_bytes)
         found = ingest(
-            NbdSource(VolumeAddress(job.url, job.tls), client.size_bytes),
+            NbdSource(VolumeAddress(job.url, job.tls, job.line_timeout_s), client.size_bytes),
             writer,
             hint=hint,
             threads=job.threads,

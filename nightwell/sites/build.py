@@ -47,6 +47,7 @@ def store_location(settings: Settings) -> StoreLocation:
         region=store.region,
         access_key=store.access_key,
         secret_key=store.secret_key.get_secret_value(),
+        outage_s=store.outage_s,
     )
 
 

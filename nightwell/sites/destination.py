@@ -145,10 +145,11 @@ class DestinationEffects:
                 tells_pair=request.tells_pair and self.array.capabilities.passes_contexts,
                 block_bytes=request.block_bytes,
                 threads=self.settings.threads,
+                line_timeout_s=self.settings.line_timeout_s,
             )
         )
         conversation.wait_copied(self.on_progress)
-        return NO_FACTS
+        return Facts(_stall_facts(conversation))
 
     def commit(self, context: EffectContext) -> Facts:  # noqa: ARG002  an effect's signature
         """Give the mover leave to commit, and learn the version."""
@@ -176,10 +177,12 @@ class DestinationEffects:
                 tls=self._tls_paths(),
                 verify=True,
                 threads=self.settings.threads,
+                line_timeout_s=self.settings.line_timeout_s,
             )
         )
         done = conversation.wait_restored(self.on_progress)
-        return Facts({"bytes_written": done.bytes_written, "bytes_zeroed": done.bytes_zeroed})
+        written = {"bytes_written": done.bytes_written, "bytes_zeroed": done.bytes_zeroed}
+        return Facts({**written, **_stall_facts(conversation)})
 
     def verify(self, context: EffectContext) -> Facts:  # noqa: ARG002  an effect's signature
         """Wait until the mover has read the target back and found it equal to the version."""
@@ -210,7 +213,7 @@ class DestinationEffects:
 
     def _address(self) -> StoreAddress:
         at = self.location
-        return StoreAddress(endpoint_url=at.endpoint_url, bucket=at.bucket, prefix=at.prefix, region=at.region)
+        return StoreAddress(at.endpoint_url, at.bucket, at.prefix, at.region, at.outage_s)
 
     def _tls_files(self) -> dict[str, str]:
         """Return the certificates' texts under the names that the mover is told."""
@@ -242,9 +245,13 @@ def _text_of(path: Path) -> str:
         ) from error
 
 
+def _stall_facts(conversation: MoverConversation) -> dict[str, FactValue]:
+    return {"longest_stall_ms": round(conversation.longest_stall_s * 1000)}
+
+
 def version_facts(version: Version) -> dict[str, FactValue]:
     """Return what a run records of the version it committed."""
-    return dict(answer_of(version).model_dump())
+    return dict(answer_of(version).model_dump(exclude_unset=True))  # what the copy recorded stays
 
 
 def answer_of(version: Version) -> BackupAnswer:

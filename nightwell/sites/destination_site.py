@@ -207,5 +207,6 @@ def _restore_answer(run: Run) -> RestoreAnswer:
         version_id=run.facts.text("version_id"),
         bytes_written=run.facts.number("bytes_written"),
         bytes_zeroed=run.facts.number("bytes_zeroed"),
+        longest_stall_ms=run.facts.number("longest_stall_ms") if "longest_stall_ms" in run.facts else 0,
         cleanup_owed="; ".join(remedies(run)),
     )

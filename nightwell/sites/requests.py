@@ -68,6 +68,7 @@ class BackupAnswer(_Message):
     bytes_read: int
     bytes_stored: int
     point_in_time: bool
+    longest_stall_ms: int = Field(default=0, description="Longest time without progress while the copy was under way.")
     cleanup_owed: str = Field(default="", description="What a person must still do at the destination.")
 
 
@@ -77,6 +78,7 @@ class RestoreAnswer(_Message):
     version_id: str
     bytes_written: int
     bytes_zeroed: int
+    longest_stall_ms: int = Field(default=0, description="Longest time without progress while the copy was under way.")
     cleanup_owed: str = Field(default="", description="What a person must still do at the destination.")
 
 

@@ -23,9 +23,10 @@ BRANCH = "main"
 #: References per manifest: an increment rewrites the manifests it touches, 18 bytes a reference, not all of them.
 MANIFEST_REFERENCES = 1 << 15
 
-_RETRIES = 5
+_FEWEST_TRIES = 5
 _FIRST_BACKOFF = timedelta(milliseconds=100)
 _LAST_BACKOFF = timedelta(seconds=3)
+_MEAN_PAUSE = _LAST_BACKOFF / 2  # the pauses are drawn between nothing and the last one
 
 
 class Engine:
@@ -170,7 +171,7 @@ class Engine:
         )
         config.storage = icechunk.StorageSettings(
             retries=icechunk.StorageRetriesSettings(
-                max_tries=_RETRIES,
+                max_tries=_FEWEST_TRIES + int(location.outage_s / _MEAN_PAUSE.total_seconds()),
                 initial_backoff_ms=int(_FIRST_BACKOFF.total_seconds() * 1000),
                 max_backoff_ms=int(_LAST_BACKOFF.total_seconds() * 1000),
             )

@@ -7,13 +7,16 @@ from urllib.parse import urlsplit
 
 from nightwell.errors import SettingsError
 
+#: A server that is restarted, or moved to another host, is back within this time.
+OUTAGE_S = 60.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreLocation:
     """An S3-compatible endpoint, a bucket, a prefix inside it, and credentials.
 
     ``prefix`` lets several stores share one bucket; slashes at its ends do not count. The secret never shows in a
-    ``repr``.
+    ``repr``. ``outage_s`` is how long a request is repeated while the server is away or fails.
     """
 
     endpoint_url: str
@@ -22,6 +25,7 @@ class StoreLocation:
     secret_key: str = field(repr=False)
     prefix: str = ""
     region: str = "us-east-1"
+    outage_s: float = OUTAGE_S
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.endpoint_url)

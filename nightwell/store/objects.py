@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 _CONNECT_TIMEOUT = timedelta(seconds=5)
 _REQUEST_TIMEOUT = timedelta(seconds=120)
-_RETRY_TIMEOUT = timedelta(seconds=60)
-_MAX_RETRIES = 4
+# The time bounds the retries, not their number: four of them are over in half a second, before any server is back.
+_MAX_RETRIES = 1_000
+_LONGEST_PAUSE = timedelta(seconds=2)
 _MISSING = 404
 
 # boto3's default session, which keeps what half a second was spent to load, makes one client at a time.
@@ -65,7 +66,11 @@ class Objects:
                 "connect_timeout": _CONNECT_TIMEOUT,
                 "timeout": _REQUEST_TIMEOUT,
             },
-            retry_config={"max_retries": _MAX_RETRIES, "retry_timeout": _RETRY_TIMEOUT},
+            retry_config={
+                "max_retries": _MAX_RETRIES,
+                "retry_timeout": timedelta(seconds=location.outage_s),
+                "backoff": {"max_backoff": _LONGEST_PAUSE},
+            },
         )
         self._control = _control_client(location)
 

@@ -91,7 +91,10 @@ def stopped(subject: str) -> StoppedError:
 
 
 class Reporter:
-    """Adds up what many threads did, and tells the callback at most five times a second. Thread-safe."""
+    """Adds up what many threads did, and tells the callback at the start, then at most five times a second.
+
+    Thread-safe.
+    """
 
     _INTERVAL_S = 0.2
 
@@ -102,6 +105,8 @@ class Reporter:
         self._total = blocks_total
         self._moved = 0
         self._next_s = 0.0
+        if callback is not None:
+            callback(Progress(0, blocks_total, 0))  # from here on silence means that nothing moves
 
     def expect(self, blocks: int) -> None:
         """Raise the total: more blocks than planned have to be looked at."""

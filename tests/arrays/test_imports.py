@@ -67,6 +67,9 @@ def test_a_cut_line_is_a_stall(arrays: tuple[RunningArray, RunningArray], line: 
             offset = round_number * MIB
             assert client.read(offset, 2 * MIB) == expected[offset : offset + 2 * MIB]
             assert 0.2 < time.monotonic() - start < STALL_S + 1
+    log = (arrays[1].directory / "log").read_text()
+    assert f"import {attached.name}: the line is cut" in log
+    assert f"import {attached.name}: the line is back after" in log
 
 
 def test_a_line_cut_for_good_is_eio_within_the_stall_and_works_again_later(

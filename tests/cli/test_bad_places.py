@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.bad_settings import settings_with
@@ -134,7 +135,7 @@ def test_a_store_of_a_newer_format(
 
 @pytest.mark.parametrize("wrong", [{"access_key": "nobody"}, {"secret_key": "wrong"}], ids=lambda one: next(iter(one)))
 def test_credentials_that_the_store_refuses(
-    prepared: Machine, watch: Watch, here: Path, tmp_path: Path, seaweed: StoreLocation, wrong: dict[str, str]
+    prepared: Machine, watch: Watch, here: Path, tmp_path: Path, seaweed: StoreLocation, wrong: dict[str, Any]
 ) -> None:
     location = fresh_prefix(seaweed)
     used = replace(location, **wrong)

@@ -82,6 +82,25 @@ def test_a_backup_that_goes_well(play: Play) -> None:
     assert seen == [(1, 2), (2, 2)]
 
 
+def test_the_longest_time_without_progress_is_known_and_its_start_does_not_count(play: Play) -> None:
+    words = [
+        encode_event(event).decode() for event in (Progressed(Phase.COPY, 0, 2), Progressed(Phase.COPY, 1, 2), COPIED)
+    ]
+    pauses = (0.8, 0.4, 0.1)
+    mover = play(
+        then="import time\n"
+        + "\n".join(
+            f"time.sleep({pause_s}); sys.stdout.write({word!r}); sys.stdout.flush()"
+            for pause_s, word in zip(pauses, words, strict=True)
+        )
+    )
+    mover.wait_copied()
+    assert mover.longest_stall_s >= 0.3
+    quick = play(Progressed(Phase.COPY, 0, 2), COPIED)
+    quick.wait_copied()
+    assert quick.longest_stall_s < mover.longest_stall_s
+
+
 def test_the_movers_own_error_comes_through_as_its_class(play: Play) -> None:
     with pytest.raises(FencedError) as raised:
         play(FENCED).wait_copied()

@@ -76,7 +76,7 @@ def changed(**changes: Any) -> bytes:
         (changed(fencing_token=True), r"BackupJob\.fencing_token: expected int, found True"),
         (changed(mode="sideways"), r"BackupJob\.mode: 'sideways' is not a valid CopyMode"),
         (changed(split_at="2026-05-01T00:00:00"), r"BackupJob\.split_at: .* has no time zone"),
-        (changed(store={"bucket": "b"}), r"BackupJob\.store: endpoint_url, prefix, region missing"),
+        (changed(store={"bucket": "b"}), r"BackupJob\.store: endpoint_url, prefix, region, outage_s missing"),
         (changed(colour="red"), r"BackupJob: 'colour' unknown"),
         (b"", "Expecting value"),
         (b"\xff", "decode"),

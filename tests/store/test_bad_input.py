@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from backups import BLOCK_BYTES, VOLUME, back_up, draft, random_bytes
@@ -41,7 +42,7 @@ def test_a_store_that_is_missing_is_not_made_by_a_reader(location: StoreLocation
 
 
 @pytest.mark.parametrize("wrong", [{"access_key": "nobody"}, {"secret_key": "wrong"}])
-def test_credentials_that_the_server_refuses(seaweed: StoreLocation, wrong: dict[str, str]) -> None:
+def test_credentials_that_the_server_refuses(seaweed: StoreLocation, wrong: dict[str, Any]) -> None:
     """Not on moto, which accepts any secret."""
     location = fresh_prefix(seaweed)
     with pytest.raises(CredentialsError, match="HTTP 403"):
@@ -101,8 +102,8 @@ def test_names_that_cannot_stand_in_a_key(store: BackupStore, name: str) -> None
 @pytest.mark.parametrize(
     "wrong", [{"endpoint_url": "127.0.0.1:9000"}, {"endpoint_url": "s3://bucket"}, {"bucket": ""}, {"bucket": "a/b"}]
 )
-def test_a_location_that_cannot_be_one(wrong: dict[str, str]) -> None:
-    right = {"endpoint_url": "http://host:1", "bucket": "b", "access_key": "a", "secret_key": "hidden"}
+def test_a_location_that_cannot_be_one(wrong: dict[str, Any]) -> None:
+    right: dict[str, Any] = {"endpoint_url": "http://host:1", "bucket": "b", "access_key": "a", "secret_key": "hidden"}
     with pytest.raises(SettingsError):
         StoreLocation(**(right | wrong))
 

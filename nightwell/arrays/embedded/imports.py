@@ -75,15 +75,29 @@ class ImportedVolume:
 
     def _repeat(self, work: Callable[[NbdClient], _Result], patience_s: float) -> _Result:
         """Try until the line has carried the work once; what the other array answers to it is final."""
-        deadline = time.monotonic() + patience_s
+        began = time.monotonic()
+        deadline = began + patience_s
         pause_s = _FIRST_PAUSE_S
+        cut = False
         while True:
             try:
-                return self._attempt(work, max(deadline - time.monotonic(), _FIRST_PAUSE_S))
-            except (UnreachableError, WireError):
+                result = self._attempt(work, max(deadline - time.monotonic(), _FIRST_PAUSE_S))
+            except (UnreachableError, WireError) as problem:
                 if time.monotonic() + pause_s >= deadline or self._closed.wait(pause_s):
                     raise
+                if not cut:
+                    _log.warning(
+                        "import %s: the line is cut (%s); trying for %.0f s",
+                        self.record.name,
+                        problem.found,
+                        patience_s,
+                    )
+                cut = True
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            else:
+                if cut:
+                    _log.warning("import %s: the line is back after %.1f s", self.record.name, time.monotonic() - began)
+                return result
 
     def _attempt(self, work: Callable[[NbdClient], _Result], left_s: float) -> _Result:
         client = self._borrow(min(SILENCE_S, left_s))

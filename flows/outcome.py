@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from nightwell.errors import NightwellError
-from nightwell.protocol import Phase, Run, remedies, verdict
+from nightwell.protocol import Phase, Run, remedies, runbook, verdict
 from nightwell.sites.source_site import SourceSite
 from tasks.artifacts import publish_run
 
@@ -25,7 +25,8 @@ def conclude(site: SourceSite, run: Run) -> State[Any]:
     if run.committed:
         name = "Completed" if run.phase is Phase.DONE else "CleanupOwed"
         owed = "; ".join(filter(None, [*remedies(run), str(run.facts.get("cleanup_owed", ""))]))
-        return Completed(name=name if not owed else "CleanupOwed", message=verdict(run), data=dict(run.facts))
+        words = f"{verdict(run)} ({runbook(run)})" if owed else verdict(run)
+        return Completed(name=name if not owed else "CleanupOwed", message=words, data=dict(run.facts))
     if run.phase is Phase.REVERTED and run.failure is not None:
         raise run.failure.as_error()
     raise NightwellError(
@@ -33,5 +34,5 @@ def conclude(site: SourceSite, run: Run) -> State[Any]:
         expected="a run that ends with its work done, or taken back",
         found=f"phase {run.phase}: {verdict(run)}",
         cause=str(run.failure.found) if run.failure else "the run was cancelled",
-        next_step="; ".join(remedies(run)) or "let the flow 'recover-runs' go on with it",
+        next_step=f"{'; '.join(remedies(run)) or 'let the flow recover-runs go on with it'} ({runbook(run)})",
     )

@@ -10,6 +10,7 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -30,10 +31,11 @@ from tasks.blocks import DestinationSite, ObjectStore
 from tasks.limits import array_limit, ensure_limit, volume_limit
 
 Said = Callable[[str], None]
+_LOOK_AGAIN_S = 0.5
 _DONE = {True: "made", False: "stands"}
 
 
-def set_up(settings: Settings, *, project: Path | None, say: Said) -> None:
+def set_up(settings: Settings, *, project: Path | None, say: Said, wait_s: float = 0.0) -> None:
     """Make all of it, in an order in which each part finds what it needs.
 
     Parameters
@@ -44,6 +46,8 @@ def set_up(settings: Settings, *, project: Path | None, say: Said) -> None:
         Folder with ``prefect.yaml``; ``None`` to deploy nothing.
     say
         Takes one line for each thing.
+    wait_s
+        How long to wait for a server that has just been started.
 
     Raises
     ------
@@ -53,7 +57,7 @@ def set_up(settings: Settings, *, project: Path | None, say: Said) -> None:
     _server_url()
     volumes = scheduled_volumes(project) if project is not None else ()
     with get_client(sync_client=True) as api:
-        _reach(api)
+        _reach(api, wait_s)
         for name, (kind, description) in POOLS.items():
             say(f"pool {name} ({kind}): {ensure_pool(api, name, kind, description)}")
         array = array_limit(settings.array("source").name)
@@ -188,11 +192,10 @@ def _server_url() -> str:
     return str(url)
 
 
-def _reach(api: SyncPrefectClient) -> None:
-    try:
-        error = api.api_healthcheck()
-    except httpx.HTTPError as found:
-        error = found
+def _reach(api: SyncPrefectClient, wait_s: float) -> None:
+    until_s = time.monotonic() + wait_s
+    while (error := _health(api)) is not None and time.monotonic() < until_s:
+        time.sleep(_LOOK_AGAIN_S)
     if error is not None:
         raise UnreachableError(
             f"Prefect server at {_server_url()}",
@@ -203,6 +206,13 @@ def _reach(api: SyncPrefectClient) -> None:
         )
 
 
+def _health(api: SyncPrefectClient) -> Exception | None:
+    try:
+        return api.api_healthcheck()
+    except httpx.HTTPError as error:
+        return error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="nightwell-site", description=(__doc__ or "").splitlines()[0])
@@ -210,6 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = commands.add_parser("set-up", help="make pools, limits, automation, blocks; deploy prefect.yaml")
     chosen.add_argument("--project", type=Path, default=Path(), help="folder with prefect.yaml (default: this one)")
     chosen.add_argument("--no-deploy", action="store_true", help="deploy nothing")
+    chosen.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="for a server that is just starting")
     shown = commands.add_parser("template", help="print the base job template of a pool of containers")
     shown.add_argument("kind", type=OutsideKind, choices=list(OutsideKind), metavar="docker|kubernetes")
     given = parser.parse_args(arguments)
@@ -218,7 +229,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         project = None if given.no_deploy else given.project.resolve()
-        set_up(load_settings(), project=project, say=lambda line: print(line, flush=True))  # noqa: T201
+        set_up(
+            load_settings(),
+            project=project,
+            say=lambda line: print(line, flush=True),  # noqa: T201
+            wait_s=given.wait,
+        )
     except NightwellError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  what a command says
         return 1

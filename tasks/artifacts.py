@@ -16,7 +16,7 @@ from prefect.artifacts import (
 )
 from prefect.utilities.slugify import slugify
 
-from nightwell.protocol import Recorded, Run, RunKind, timeline, verdict
+from nightwell.protocol import Ending, Recorded, Run, RunKind, ending, runbook, timeline, verdict
 from nightwell.sites.recovery_points import RecoveryPoint, Timeliness, in_words
 from nightwell.store.verify import VerifyReport
 from tasks.effects import NAMES
@@ -59,7 +59,7 @@ def publish_run(run: Run, events: tuple[Recorded, ...]) -> None:
     """Publish a run's blocks and bytes, and the seconds of every step."""
     key = f"run-{run.run_id}"
     what = f"{run.opened.kind.capitalize()} of {run.volume}"
-    create_markdown_artifact(f"**{verdict(run)}**\n", key=key, description=what)
+    create_markdown_artifact(_verdict_text(run), key=key, description=what)
     steps = [
         {
             "step": f"{'undo: ' if step.undo else ''}{NAMES[step.step]}",
@@ -71,6 +71,11 @@ def publish_run(run: Run, events: tuple[Recorded, ...]) -> None:
     create_table_artifact(steps, key=f"{key}-steps", description=f"{what}: seconds of every step")
     if run.committed and run.opened.kind is RunKind.BACKUP:
         create_table_artifact(backup_rows(run), key=f"{key}-blocks", description=f"{what}: blocks and bytes")
+
+
+def _verdict_text(run: Run) -> str:
+    text = f"**{verdict(run)}**\n"
+    return text if ending(run) is Ending.DONE else f"{text}\nWhat to look at and what to do: `{runbook(run)}`\n"
 
 
 def backup_rows(run: Run) -> list[dict[str, str]]:

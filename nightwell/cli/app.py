@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nightwell import __version__
-from nightwell.cli import acquire, arrays, backups, metrics, runs, validate, versions, wells
+from nightwell.cli import acquire, arrays, backups, line, metrics, runs, validate, versions, wells
 from nightwell.cli.common import AsJson, choose_settings, command, print_json, print_rows
 from nightwell.settings import describe_settings
 
@@ -21,6 +21,8 @@ app = typer.Typer(
 app.add_typer(arrays.array, name="array")
 app.add_typer(arrays.volume, name="volume")
 app.add_typer(arrays.pair, name="pair")
+app.add_typer(line.line, name="line")
+app.add_typer(line.server, name="server")
 app.add_typer(wells.well, name="well")
 wells.well.command("acquire")(acquire.acquire)
 wells.well.command("acquired")(acquire.acquired)

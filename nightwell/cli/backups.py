@@ -11,7 +11,7 @@ import typer
 from nightwell.cli.common import AsJson, CommandError, command, console, print_json, say, settings
 from nightwell.cli.display import RunDisplay, run_document, summary_line
 from nightwell.errors import NightwellError
-from nightwell.protocol import BackupMode, Phase, Run, Site, remedies, verdict
+from nightwell.protocol import BackupMode, Phase, Run, Site, remedies, runbook, verdict
 from nightwell.settings import Settings
 from nightwell.sites.build import destination_site, source_site
 from nightwell.sites.source_site import SourceSite
@@ -80,7 +80,7 @@ def unfinished(run: Run, owed: Sequence[str]) -> NightwellError:
         expected="a run that ends with nothing owed" if owed else "a run that ends well",
         found=verdict(run),
         cause="somebody ended it" if problem is None else f"{problem.subject}: {problem.found}",
-        next_step=_next_step(run, owed),
+        next_step=f"{_next_step(run, owed)} ({runbook(run)})",
     )
 
 

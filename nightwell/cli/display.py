@@ -21,7 +21,9 @@ from nightwell.protocol import (
     UndoFailed,
     Undone,
     UndoStarted,
+    ending,
     remedies,
+    runbook,
     timeline,
     verdict,
 )
@@ -85,6 +87,8 @@ def run_document(run: Run, events: tuple[Recorded, ...]) -> dict[str, object]:
         "committed": run.committed,
         "version_id": run.version_id,
         "verdict": verdict(run),
+        "ending": ending(run),
+        "runbook": runbook(run),
         "error": None if run.failure is None else run.failure.as_error().as_dict(),
         "owed": remedies(run),
         "problems": [left.problem.as_error().as_dict() for left in run.leftovers],

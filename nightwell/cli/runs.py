@@ -20,7 +20,7 @@ from nightwell.cli.common import (
     settings,
 )
 from nightwell.cli.display import RunDisplay, run_document
-from nightwell.protocol import Recorded, Run, Site, remedies, timeline, verdict
+from nightwell.protocol import Ending, Recorded, Run, Site, ending, remedies, runbook, timeline, verdict
 from nightwell.sites.build import destination_site
 
 JournalSite = Annotated[Site, typer.Option("--site", help="Whose journal.")]
@@ -67,6 +67,8 @@ def _show_run(run: Run, events: tuple[Recorded, ...], *, as_json: bool) -> None:
     for owed, left in zip(remedies(run), run.leftovers, strict=False):
         console().print("[bold red]to do[/] ", end="")
         say(f"{owed} ({left.problem.subject}: {left.problem.found})")
+    if ending(run) is not Ending.DONE:
+        say(f"runbook: {runbook(run)}")
 
 
 @command

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from moto.backends import get_backend
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import run_simple
 
@@ -39,8 +41,12 @@ def main() -> None:
     """Serve S3 on loopback until ended."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--bucket", help="make this bucket, which is as empty at each start")
+    given = parser.parse_args()
+    if given.bucket:
+        get_backend("s3")[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(given.bucket, "us-east-1")
     application = taking_turns(DomainDispatcherApplication(create_backend_app))
-    run_simple("127.0.0.1", parser.parse_args().port, application, threaded=True)
+    run_simple("127.0.0.1", given.port, application, threaded=True)
 
 
 if __name__ == "__main__":

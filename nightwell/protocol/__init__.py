@@ -2,12 +2,13 @@
 
 ``steps`` and ``tables`` say what is done; ``events``, ``run`` and ``transitions`` say what a run's state is; ``codec``,
 ``database``, ``journal``, ``lease`` and ``keeper`` make it durable and exclusive; ``driver`` does it; ``answers`` is
-what one site tells the other; ``times``, ``verdicts`` and ``diagram`` tell people about it.
+what one site tells the other; ``times``, ``verdicts``, ``endings`` and ``diagram`` tell people about it.
 """
 
 from nightwell.protocol.answers import fence_outcome, request_outcome
 from nightwell.protocol.database import Clock, Database, utc_now
 from nightwell.protocol.driver import Effect, EffectContext, cancel, drive
+from nightwell.protocol.endings import Ending, ending, runbook
 from nightwell.protocol.events import (
     CancelRequested,
     Doubted,
@@ -48,6 +49,7 @@ __all__ = [
     "Doubted",
     "Effect",
     "EffectContext",
+    "Ending",
     "Event",
     "FactValue",
     "Facts",
@@ -86,6 +88,7 @@ __all__ = [
     "begin",
     "cancel",
     "drive",
+    "ending",
     "evolve",
     "fence_outcome",
     "keep_alive",
@@ -93,6 +96,7 @@ __all__ = [
     "remedies",
     "replay",
     "request_outcome",
+    "runbook",
     "timeline",
     "utc_now",
     "verdict",

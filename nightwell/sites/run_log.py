@@ -24,6 +24,7 @@ from nightwell.protocol import (
     UndoFailed,
     Undone,
     UndoStarted,
+    ending,
     remedies,
     verdict,
 )
@@ -119,7 +120,7 @@ def _log_end(run: Run) -> None:
     fields = {
         "event": "waits" if run.waiting else "ended",
         "phase": str(run.phase),
-        "committed": run.committed,
+        "ending": str(ending(run)),
         "owed": list(owed),
     }
     _log.log(level, "%s: %s", run.opened.kind, verdict(run), extra={"fields": fields})

@@ -76,7 +76,7 @@ def test_every_step_is_one_line_with_its_seconds(logged: list[Line]) -> None:
     assert seconds["request"] > seconds["copy"] > 0
     ends = [line for line in logged if line.get("event") == "ended"]
     assert [line["site"] for line in ends] == ["destination", "source"]
-    assert all("step" not in line and line["committed"] for line in ends)
+    assert all("step" not in line and line["ending"] == "done" for line in ends)
 
 
 def test_what_the_mover_says_in_its_virtual_server_is_logged_by_who_produced_it(logged: list[Line]) -> None:

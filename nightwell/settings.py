@@ -14,11 +14,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, SecretStr, ValidationError
+from pydantic import BaseModel, Field, PositiveFloat, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from nightwell.errors import SettingsError
 from nightwell.logs import LogForm, LogLevel
+from nightwell.server_settings import CredentialsSettings, Section, ServersSettings
 
 DEFAULT_FILE = Path("nightwell.toml")
 FILE_VARIABLE = "NIGHTWELL_SETTINGS"
@@ -31,18 +32,7 @@ class ArrayDriver(StrEnum):
     QEMU = "qemu"
 
 
-class ServerDriver(StrEnum):
-    """The virtual-server drivers that can be named in the settings."""
-
-    PROCESS = "process"
-    RUNC = "runc"
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TlsSettings(_Section):
+class TlsSettings(Section):
     """Certificates for line 1. All three or none."""
 
     ca: Path = Field(description="File of the authority that signed the other array's certificate.")
@@ -50,7 +40,7 @@ class TlsSettings(_Section):
     key: Path = Field(description="File of our own private key.")
 
 
-class ArraySettings(_Section):
+class ArraySettings(Section):
     """One storage array."""
 
     name: str = Field(
@@ -63,7 +53,7 @@ class ArraySettings(_Section):
     tls: TlsSettings | None = Field(default=None, description="Certificates with which its exports are reached.")
 
 
-class SourceSettings(_Section):
+class SourceSettings(Section):
     """The source site: where the volumes are and requests begin."""
 
     array: ArraySettings = Field(
@@ -84,35 +74,7 @@ class SourceSettings(_Section):
     poll_s: float = Field(default=0.2, gt=0, description="How often the pair's state is asked while waiting.")
 
 
-class ServersSettings(_Section):
-    """How the destination site produces virtual servers."""
-
-    driver: ServerDriver = Field(default=ServerDriver.PROCESS, description="What a virtual server is made of.")
-    directory: Path | None = Field(
-        default=None, description="Where the driver keeps its records; empty: in the state directory."
-    )
-    memory_mib: int = Field(default=512, ge=256, description="Memory of one virtual server, in MiB.")
-    cpus: int = Field(default=2, ge=1, le=64, description="Virtual CPUs of one virtual server.")
-    processes: int = Field(
-        default=256, ge=64, le=32_768, description="Processes and threads of one virtual server, at most."
-    )
-    cgroup: str = Field(
-        default="/nightwell",
-        pattern="^(/[^/]+)*$",
-        description="Control group below which theirs are made; empty: none, process limits instead.",
-    )
-    threads: int = Field(default=4, ge=1, le=32, description="Threads of the mover's block pipeline.")
-    line_timeout_s: float = Field(
-        default=60.0,
-        gt=0,
-        description="How long a mover waits for an answer of its array; more than the array's --stall for a cut line.",
-    )
-    stall_timeout_s: float = Field(
-        default=120.0, gt=0, description="How long a mover may show no progress before it is given up."
-    )
-
-
-class DestinationSettings(_Section):
+class DestinationSettings(Section):
     """The destination site: where requests are carried out."""
 
     array: ArraySettings = Field(
@@ -121,9 +83,12 @@ class DestinationSettings(_Section):
     )
     journal: str = Field(default="", description="Database URL of the journal; empty: SQLite in the state directory.")
     servers: ServersSettings = Field(default=ServersSettings(), description="Virtual servers.")
+    credentials: CredentialsSettings = Field(
+        default=CredentialsSettings(), description="Who a virtual server is to the store."
+    )
 
 
-class StoreSettings(_Section):
+class StoreSettings(Section):
     """The S3-compatible store that keeps the versions."""
 
     endpoint_url: str = Field(default="", description="Address of the store, such as https://s3.example.org.")
@@ -137,7 +102,7 @@ class StoreSettings(_Section):
     )
 
 
-class BackupSettings(_Section):
+class BackupSettings(Section):
     """How a backup is made, where the request does not say."""
 
     block_kib: int | None = Field(
@@ -157,7 +122,7 @@ class BackupSettings(_Section):
     )
 
 
-class WellsSettings(_Section):
+class WellsSettings(Section):
     """How wells are analysed."""
 
     results: str = Field(
@@ -188,7 +153,7 @@ class WellsSettings(_Section):
     )
 
 
-class FlowsSettings(_Section):
+class FlowsSettings(Section):
     """How the flows reach the other site."""
 
     remote_deployment: str = Field(
@@ -210,7 +175,7 @@ class FlowsSettings(_Section):
     )
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """How log lines are written, to standard error."""
 
     form: LogForm = Field(default=LogForm.TEXT, description="Text for people, or one JSON document a line.")

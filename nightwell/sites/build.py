@@ -9,16 +9,21 @@ from nightwell.arrays.port import Array
 from nightwell.errors import SettingsError
 from nightwell.mover.conversation import ProgressCallback
 from nightwell.protocol.driver import OnEvent
+from nightwell.server_settings import CredentialsDriver, ServerDriver
 from nightwell.servers.port import VirtualServers
 from nightwell.servers.process import ProcessServers
 from nightwell.servers.runc import RuncServers
-from nightwell.settings import ServerDriver, Settings
+from nightwell.settings import Settings
 from nightwell.sites.destination import DestinationEffects
 from nightwell.sites.destination_site import DestinationSite
 from nightwell.sites.ledger import Ledger
 from nightwell.sites.requests import Destination
 from nightwell.sites.source import SourceEffects
 from nightwell.sites.source_site import SourceSite, Wrap, as_they_are
+from nightwell.store.grants.iam import IamGrants
+from nightwell.store.grants.port import StoreGrants
+from nightwell.store.grants.static import StaticGrants
+from nightwell.store.grants.sts import StsGrants
 from nightwell.store.location import StoreLocation
 
 
@@ -49,6 +54,18 @@ def store_location(settings: Settings) -> StoreLocation:
         secret_key=store.secret_key.get_secret_value(),
         outage_s=store.outage_s,
     )
+
+
+def open_grants(settings: Settings) -> StoreGrants:
+    """Return what gives each virtual server its credentials for the store."""
+    chosen, location = settings.destination.credentials, store_location(settings)
+    if chosen.driver is CredentialsDriver.STS:
+        return StsGrants(
+            location, role_arn=chosen.role_arn, duration_s=chosen.duration_s, endpoint_url=chosen.endpoint_url
+        )
+    if chosen.driver is CredentialsDriver.IAM:
+        return IamGrants(location, endpoint_url=chosen.endpoint_url)
+    return StaticGrants(location)
 
 
 def open_ledger(settings: Settings, site: str) -> Ledger:
@@ -83,11 +100,14 @@ def destination_site(
     """Return the destination site of these settings."""
     array, servers, location = open_array(settings, "destination"), open_servers(settings), store_location(settings)
 
+    grants = open_grants(settings)
+
     def make_effects() -> DestinationEffects:
         return DestinationEffects(
             array=array,
             servers=servers,
             location=location,
+            grants=grants,
             settings=settings.destination.servers,
             tls=settings.array("destination").tls,
             on_progress=on_progress,

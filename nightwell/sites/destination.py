@@ -15,6 +15,7 @@ from nightwell.mover.conversation import MoverConversation, ProgressCallback
 from nightwell.mover.job import (
     ACCESS_KEY_VARIABLE,
     SECRET_KEY_VARIABLE,
+    SESSION_TOKEN_VARIABLE,
     BackupJob,
     CopyMode,
     RestoreJob,
@@ -23,10 +24,12 @@ from nightwell.mover.job import (
     mover_command,
 )
 from nightwell.protocol import NO_FACTS, Effect, EffectContext, Facts, FactValue, Step
+from nightwell.server_settings import ServersSettings
 from nightwell.servers.port import ServerSpec, VirtualServers
-from nightwell.settings import ServersSettings, TlsSettings
+from nightwell.settings import TlsSettings
 from nightwell.sites.reach import reachable
 from nightwell.sites.requests import BackupAnswer, BackupRequest, RestoreRequest
+from nightwell.store.grants.port import Grant, Rights, StoreGrants
 from nightwell.store.location import StoreLocation
 from nightwell.store.store import BackupStore
 from nightwell.store.versions import Version
@@ -47,6 +50,8 @@ class DestinationEffects:
         Produces and deletes virtual servers.
     location
         The store, with the site's own credentials.
+    grants
+        Gives each virtual server its own.
     settings
         Limits of a virtual server.
     tls
@@ -58,6 +63,7 @@ class DestinationEffects:
     array: Array
     servers: VirtualServers
     location: StoreLocation
+    grants: StoreGrants
     settings: ServersSettings
     tls: TlsSettings | None = None
     on_progress: ProgressCallback | None = None
@@ -67,7 +73,7 @@ class DestinationEffects:
         """Return the effects of a backup's destination side."""
         return {
             Step.IMPORT: lambda context: self._import(context, request.url, writable=False),
-            Step.PRODUCE: self.produce,
+            Step.PRODUCE: lambda context: self.produce(context, request.volume, Rights.WRITE),
             Step.COPY: lambda context: self._copy(context, request),
             Step.COMMIT: self.commit,
             Step.FENCE: self.fence,
@@ -79,7 +85,7 @@ class DestinationEffects:
         """Return the effects of a restore's destination side."""
         return {
             Step.IMPORT: lambda context: self._import(context, request.url, writable=True),
-            Step.PRODUCE: self.produce,
+            Step.PRODUCE: lambda context: self.produce(context, request.volume, Rights.READ),
             Step.COPY: lambda context: self._copy_back(context, request),
             Step.VERIFY: self.verify,
             Step.DELETE_SERVER: self.delete_server,
@@ -90,16 +96,20 @@ class DestinationEffects:
         imported = self.array.import_volume(url, name=f"run-{context.run_id}", writable=writable, owner=context.run_id)
         return Facts({"import_url": imported.url})
 
-    def produce(self, context: EffectContext) -> Facts:
-        """Produce the virtual server; its mover waits for the job."""
+    def produce(self, context: EffectContext, volume: str, rights: Rights) -> Facts:
+        """Produce the virtual server with credentials of its own; its mover waits for the job."""
+        if rights is Rights.WRITE:
+            BackupStore.open(self.location, create=True).close()  # the mover finds a store, and never makes one
+        issued = self.grants.issue(Grant(context.run_id, volume, rights))
         handle = self.servers.produce(
             ServerSpec(
                 server_id=server_id(context.run_id),
                 run_id=context.run_id,
                 command=mover_command(),
                 environment={
-                    ACCESS_KEY_VARIABLE: self.location.access_key,
-                    SECRET_KEY_VARIABLE: self.location.secret_key,
+                    ACCESS_KEY_VARIABLE: issued.access_key,
+                    SECRET_KEY_VARIABLE: issued.secret_key,
+                    SESSION_TOKEN_VARIABLE: issued.session_token,
                 },
                 memory_bytes=self.settings.memory_mib << 20,
                 cpus=self.settings.cpus,
@@ -123,12 +133,16 @@ class DestinationEffects:
         try:
             context.hold.check()
         except FencedError:
-            self.servers.delete(server_id(context.run_id))
+            self._end(context.run_id)
             raise
+
+    def _end(self, run_id: str) -> None:
+        """End the virtual server, then its credentials."""
+        self.servers.delete(server_id(run_id))
+        self.grants.end(run_id)
 
     def _copy(self, context: EffectContext, request: BackupRequest) -> Facts:
         conversation = self._speaking()
-        BackupStore.open(self.location, create=True).close()  # the mover finds a store, and never makes one
         conversation.start(
             BackupJob(
                 run_id=context.run_id,
@@ -157,7 +171,7 @@ class DestinationEffects:
 
     def fence(self, context: EffectContext) -> Facts:
         """End the mover for good, then ask the store whether it had committed."""
-        self.servers.delete(server_id(context.run_id))
+        self._end(context.run_id)
         volume = context.facts.text("volume")
         with BackupStore.open(self.location) as store:
             version = store.version_of_run(volume, context.run_id)
@@ -191,7 +205,7 @@ class DestinationEffects:
 
     def delete_server(self, context: EffectContext) -> Facts:
         """Delete the virtual server, whatever state it is in."""
-        self.servers.delete(server_id(context.run_id))
+        self._end(context.run_id)
         self.close()
         return NO_FACTS
 

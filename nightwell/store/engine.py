@@ -139,6 +139,7 @@ class Engine:
             allow_http=location.allow_http,
             access_key_id=location.access_key,
             secret_access_key=location.secret_key,
+            session_token=location.session_token or None,
             force_path_style=True,
         )
 
@@ -180,7 +181,9 @@ class Engine:
 
     def _credentials(self) -> Any:
         key = icechunk.s3_credentials(
-            access_key_id=self._location.access_key, secret_access_key=self._location.secret_key
+            access_key_id=self._location.access_key,
+            secret_access_key=self._location.secret_key,
+            session_token=self._location.session_token or None,
         )
         return icechunk.containers_credentials({self.packs_url: key})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from nightwell.errors import SettingsError
@@ -15,8 +15,9 @@ OUTAGE_S = 60.0
 class StoreLocation:
     """An S3-compatible endpoint, a bucket, a prefix inside it, and credentials.
 
-    ``prefix`` lets several stores share one bucket; slashes at its ends do not count. The secret never shows in a
-    ``repr``. ``outage_s`` is how long a request is repeated while the server is away or fails.
+    ``prefix`` lets several stores share one bucket; slashes at its ends do not count. ``outage_s`` is how long a
+    request is repeated while the server is away or fails. ``session_token`` belongs to temporary credentials. Neither
+    secret ever shows in a ``repr``.
     """
 
     endpoint_url: str
@@ -26,6 +27,7 @@ class StoreLocation:
     prefix: str = ""
     region: str = "us-east-1"
     outage_s: float = OUTAGE_S
+    session_token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.endpoint_url)
@@ -55,3 +57,10 @@ class StoreLocation:
 
     def __str__(self) -> str:
         return f"store {self.endpoint_url}/{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
+
+
+def with_credentials(
+    location: StoreLocation, access_key: str, secret_key: str, session_token: str = ""
+) -> StoreLocation:
+    """Return the same place as somebody else sees it."""
+    return replace(location, access_key=access_key, secret_key=secret_key, session_token=session_token)

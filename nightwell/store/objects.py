@@ -59,6 +59,7 @@ class Objects:
             region=location.region,
             access_key_id=location.access_key,
             secret_access_key=location.secret_key,
+            config={"session_token": location.session_token} if location.session_token else None,
             unsigned_payload=True,
             virtual_hosted_style_request=False,
             client_options={
@@ -178,6 +179,7 @@ def _control_client(location: StoreLocation) -> S3Client:
             region_name=location.region,
             aws_access_key_id=location.access_key,
             aws_secret_access_key=location.secret_key,
+            aws_session_token=location.session_token or None,
             config=Config(
                 connect_timeout=_CONNECT_TIMEOUT.total_seconds(),
                 read_timeout=30,

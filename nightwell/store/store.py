@@ -10,7 +10,7 @@ from typing import Self
 
 import icechunk
 
-from nightwell.errors import InputError, IntegrityError, NotFoundError
+from nightwell.errors import CredentialsError, InputError, IntegrityError, NotFoundError
 from nightwell.store.blocks import block_count, check_block_bytes, default_block_bytes
 from nightwell.store.collect import MIN_AGE_S, CollectReport, Orphan, collect, find_orphans
 from nightwell.store.conditional import check_conditional_writes
@@ -64,10 +64,7 @@ class BackupStore:
         """
         objects = Objects(location)
         try:
-            objects.check_bucket()
-            document = load_document(objects)
-            if document is None:
-                document = _create(objects, allowed=create)
+            document = _open_document(objects, create=create)
         except BaseException:
             objects.close()
             raise
@@ -274,6 +271,19 @@ class BackupStore:
                 cause="an object of the repository is missing or damaged, or the server fails now and then",
                 next_step="try again; if it stays, look at the repository with Icechunk",
             ) from error
+
+
+def _open_document(objects: Objects, *, create: bool) -> StoreDocument:
+    try:
+        objects.check_bucket()
+    except CredentialsError:
+        # Credentials for one volume's part of the store may read this document, and not look at the bucket.
+        with suppress(CredentialsError):
+            if (document := load_document(objects)) is not None:
+                return document
+        raise
+    document = load_document(objects)
+    return _create(objects, allowed=create) if document is None else document
 
 
 def _create(objects: Objects, *, allowed: bool) -> StoreDocument:

@@ -8,7 +8,9 @@ from pathlib import Path
 from prefect import flow
 
 from nightwell.reanalysis import SCANS_PATH, method_of, place_of, scans_of_version
+from nightwell.settings import MethodSettings
 from nightwell.sites.build import store_location
+from nightwell.wells.calibrate.calibration import load_calibration
 from tasks.artifacts import publish_picture
 from tasks.blocks import load_site_settings
 from tasks.wells import analyse, build_cubes, commit_analysis, draw_depth_log, draw_pixler, export_las, make_page
@@ -45,7 +47,15 @@ class Products:
 
 
 @flow(name="reanalyse-well", flow_run_name="re-analyse {volume} {version}", persist_result=False)
-def reanalyse_well(volume: str, version: str = "latest", path: str = SCANS_PATH, out: str | None = None) -> Products:
+def reanalyse_well(
+    volume: str,
+    version: str = "latest",
+    path: str = SCANS_PATH,
+    out: str | None = None,
+    library: str | None = None,
+    calibration: str | None = None,
+    method: MethodSettings | None = None,
+) -> Products:
     """Read a well's raw scans from a backup, and turn them into species, indicators, a depth log, a page and LAS.
 
     Args:
@@ -53,18 +63,26 @@ def reanalyse_well(volume: str, version: str = "latest", path: str = SCANS_PATH,
         version: "latest", a version's id, or the beginning of one.
         path: Folder of the raw scans on the volume's file system.
         out: Folder for cubes, depth log and LAS; by default below the place of the results, when that is a folder.
+        library: Folder with a species library of your own; by default the setting wells.library.
+        calibration: File that `nightwell well calibrate` wrote; by default the well's own standards.
+        method: Numbers that stand above the settings wells.method, such as recycled_share; those left out stay.
     """
     settings = load_site_settings()
     results = settings.results_location()
     place = place_of(settings, results)
-    method = method_of(settings)
+    used = method_of(
+        settings,
+        library=None if library is None else Path(library),
+        asked=method,
+        calibration=None if calibration is None else load_calibration(calibration),
+    )
     with scans_of_version(store_location(settings), volume, version, path=path) as found:
         well = str(found.scans.attrs["well"])
         below = Path(results) if isinstance(place, str) else settings.state_directory / "wells"
         folder = Path(out) if out else below / "products" / well / found.version.version_id
         folder.mkdir(parents=True, exist_ok=True)
-        cube = build_cubes(found.scans, folder / "cube.zarr")
-        result = analyse(found.scans, found.inputs, method)
+        cube = build_cubes(found.scans, folder / "cube.zarr", used)
+        result = analyse(found.scans, found.inputs, used)
         analysis, is_new = commit_analysis(result, place)
         depth_log = draw_depth_log(result, folder / "depth_log.png")
         pixler = draw_pixler(result, folder / "pixler.png")

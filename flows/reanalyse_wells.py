@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -9,6 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from nightwell.reanalysis import SCANS_PATH
+from nightwell.settings import MethodSettings
 from nightwell.wells.fleet.well_task import Ending
 from tasks.blocks import load_site_settings
 from tasks.wells import NightRequest, analyse_wells, publish_night
@@ -21,6 +23,8 @@ def reanalyse_wells(
     path: str = SCANS_PATH,
     cluster: str | None = None,
     workers: int | None = None,
+    library: str | None = None,
+    method: MethodSettings | None = None,
 ) -> State[Any]:
     """Find the wells whose newest analysis is not that of today's scans and method, and analyse them in parallel.
 
@@ -30,6 +34,8 @@ def reanalyse_wells(
         path: Folder of the raw scans on a volume's file system.
         cluster: Address of a Dask cluster, tcp://host:8786; by default the setting wells.cluster, or workers here.
         workers: Worker processes here, one well at a time each; by default the setting wells.workers.
+        library: Folder with a species library of your own; by default the setting wells.library.
+        method: Numbers that stand above the settings wells.method, such as recycled_share; those left out stay.
     """
     settings = load_site_settings()
     wells = settings.wells
@@ -41,6 +47,8 @@ def reanalyse_wells(
         cluster=wells.cluster if cluster is None else cluster,
         workers=wells.workers if workers is None else workers,
         memory_bytes=wells.worker_memory_mib << 20,
+        library=None if library is None else Path(library),
+        method=method,
     )
     night = analyse_wells(settings, request)
     publish_night(night)

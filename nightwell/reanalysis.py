@@ -14,16 +14,21 @@ import xarray as xr
 
 from nightwell.errors import FormatError, NotFoundError
 from nightwell.filesystem import Ext4Reader
-from nightwell.settings import Settings
+from nightwell.settings import MethodSettings, Settings
 from nightwell.sites.build import store_location
 from nightwell.store.location import StoreLocation
 from nightwell.store.store import BackupStore
 from nightwell.store.versions import Version
 from nightwell.wells.archive import Place
+from nightwell.wells.calibrate.calibration import Calibration
 from nightwell.wells.container import open_scans
 from nightwell.wells.cube import CubeSettings
+from nightwell.wells.deconvolve import Deconvolution
 from nightwell.wells.fleet.catalogue import Candidate, Found, candidates_in, well_named_in
 from nightwell.wells.method import Method
+from nightwell.wells.monte_carlo import MonteCarlo
+from nightwell.wells.normalise import Normalisation
+from nightwell.wells.recycled import RecycledGas
 from nightwell.wells.species_file import load_library
 
 #: Where a well's raw scans lie on its volume, unless the caller knows better.
@@ -254,24 +259,52 @@ def place_of(settings: Settings, text: str) -> Place:
     )
 
 
-def method_of(settings: Settings, *, library: Path | None = None, cube: CubeSettings | None = None) -> Method:
+def method_of(
+    settings: Settings,
+    *,
+    library: Path | None = None,
+    asked: MethodSettings | None = None,
+    calibration: Calibration | None = None,
+) -> Method:
     """Return the method that the settings ask for, or what is given in their place.
 
     Parameters
     ----------
     settings
-        Name the library, and the profiles, classes and rules of one's own.
+        Name the library, the profiles, classes and rules of one's own, and the numbers of the method.
     library
         A folder with another library.
-    cube
-        How cubes are made.
+    asked
+        Numbers that stand above those of the settings: those that were given, defaults do not count.
+    calibration
+        Of the instrument; without one a well is calibrated by its own standards.
 
     Raises
     ------
     InputError
-        A file of the library, or of one's own, cannot be used.
+        A file of the library, or of one's own, cannot be used, or a number is out of its range.
     """
-    return Method.with_own(settings.wells.profiles, load_library(library or settings.wells.library), cube=cube)
+    numbers = settings.wells.method
+    if asked is not None:
+        numbers = numbers.model_copy(update=asked.model_dump(exclude_unset=True))
+    cube = CubeSettings(
+        step_m=numbers.step_m,
+        recycled=RecycledGas(numbers.recycled_share, numbers.pits_s),
+        normalisation=Normalisation(
+            rop_m_h=numbers.reference_rop_m_h,
+            flow_m3_s=numbers.reference_flow_m3_s,
+            hole_diameter_m=numbers.reference_hole_m,
+            trap_efficiency=numbers.trap_efficiency,
+        ),
+        calibration=calibration,
+    )
+    drawn = MonteCarlo(numbers.monte_carlo_draws) if numbers.monte_carlo_draws else None
+    return Method.with_own(
+        settings.wells.profiles,
+        load_library(library or settings.wells.library),
+        cube=cube,
+        deconvolution=Deconvolution(pattern_error=numbers.pattern_error, monte_carlo=drawn),
+    )
 
 
 def _inputs(volume: str, version_id: str, path: str, mark: str) -> dict[str, str]:

@@ -122,6 +122,30 @@ class BackupSettings(Section):
     )
 
 
+class MethodSettings(Section):
+    """Numbers of an analysis; another one makes another analysis."""
+
+    step_m: float = Field(default=0.5, gt=0, description="Depth step of the trap gas, in m.")
+    recycled_share: float | None = Field(
+        default=None, ge=0, le=1, description="Share of its gas that mud keeps in the pits, where it was not sampled."
+    )
+    pits_s: float = Field(default=0.0, ge=0, description="How long mud stays in the pits, in s.")
+    trap_efficiency: float = Field(default=1.0, gt=0, le=1, description="Share of its gas that the trap frees.")
+    reference_rop_m_h: float | None = Field(
+        default=None, gt=0, description="Rate of penetration that gas is normalised to; empty: the well's median."
+    )
+    reference_flow_m3_s: float | None = Field(
+        default=None, gt=0, description="Flow that gas is normalised to; empty: the well's median."
+    )
+    reference_hole_m: float | None = Field(
+        default=None, gt=0, description="Hole diameter that gas is normalised to; empty: the well's median."
+    )
+    pattern_error: float = Field(default=0.02, gt=0, lt=1, description="One-sigma of fragment patterns, relative.")
+    monte_carlo_draws: int = Field(
+        default=0, ge=0, description="Draws for Monte Carlo uncertainties, 50 or more; 0: the covariance of the fit."
+    )
+
+
 class WellsSettings(Section):
     """How wells are analysed."""
 
@@ -135,6 +159,7 @@ class WellsSettings(Section):
     library: Path | None = Field(
         default=None, description="Folder with a species library of your own; empty: the one that ships."
     )
+    method: MethodSettings = Field(default=MethodSettings(), description="Numbers of an analysis.")
     scans: str = Field(
         default="",
         description="Where raw scans of many wells are: a folder, or s3://bucket/prefix at the store's server.",

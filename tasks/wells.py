@@ -16,8 +16,8 @@ from nightwell.report.depth_log import write_depth_log
 from nightwell.report.las import write_las
 from nightwell.report.page.document import write_page
 from nightwell.report.pixler import write_pixler
-from nightwell.settings import Settings
-from nightwell.wells.analysis import analyse_well
+from nightwell.settings import MethodSettings, Settings
+from nightwell.wells.analysis import analyse_well, with_learned_calibration
 from nightwell.wells.archive import Analysis, Place, ResultsArchive
 from nightwell.wells.container import open_cube, write_cube
 from nightwell.wells.cube import build_cube
@@ -36,9 +36,9 @@ class Analysed:
 
 
 @task(name="build cubes", cache_policy=NO_CACHE, persist_result=False)
-def build_cubes(scans: xr.DataTree, target: Path) -> Path:
-    """Turn raw scans into one cube per stream, and write them."""
-    write_cube(build_cube(scans), target, overwrite=True)
+def build_cubes(scans: xr.DataTree, target: Path, method: Method) -> Path:
+    """Turn raw scans into one cube per stream, as the analysis sees them, and write them."""
+    write_cube(build_cube(scans, with_learned_calibration(scans, method).cube), target, overwrite=True)
     return target
 
 
@@ -88,6 +88,8 @@ class NightRequest:
     cluster: str
     workers: int
     memory_bytes: int
+    library: Path | None = None
+    method: MethodSettings | None = None
 
 
 @task(name="analyse wells on Dask", cache_policy=NO_CACHE, persist_result=False)
@@ -102,7 +104,7 @@ def analyse_wells(settings: Settings, request: NightRequest) -> Night:
     found = candidates_of(settings, request.scans, request.volumes, path=request.path)
     night = run_night(
         found.candidates,
-        method_of(settings),
+        method_of(settings, library=request.library, asked=request.method),
         place_of(settings, settings.results_location()),
         lambda: dask_client(request.cluster, workers=request.workers, memory_bytes=request.memory_bytes),
         memory_bytes=request.memory_bytes,

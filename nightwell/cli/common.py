@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
+from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.markup import escape
@@ -23,7 +24,7 @@ from nightwell.arrays.port import Array
 from nightwell.errors import InputError, NightwellError, NotFoundError
 from nightwell.logs import write_logs
 from nightwell.protocol import Site
-from nightwell.settings import Settings, load_settings
+from nightwell.settings import MethodSettings, Settings, load_settings
 from nightwell.sites.build import open_array, open_ledger
 from nightwell.sites.ledger import Ledger
 
@@ -103,6 +104,22 @@ def settings() -> Settings:
     loaded = load_settings(_chosen["file"])
     write_logs(loaded.log.form, loaded.log.level)
     return loaded
+
+
+def asked_method(recycled_share: float | None, trap_efficiency: float | None) -> MethodSettings:
+    """Return what a command line asks of the method; what it left out stays as the settings have it (InputError)."""
+    given = {"recycled_share": recycled_share, "trap_efficiency": trap_efficiency}
+    try:
+        return MethodSettings.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"--{str(first['loc'][0]).replace('_', '-')}",
+            expected="a share from 0 to 1",
+            found=f"{first['input']}: {first['msg']}",
+            cause="it was given in percent",
+            next_step="give the share",
+        ) from error
 
 
 @contextmanager

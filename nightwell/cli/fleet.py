@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nightwell.cli.common import AsJson, CommandError, command, print_json, print_rows, say, settings
+from nightwell.cli.common import AsJson, CommandError, asked_method, command, print_json, print_rows, say, settings
 from nightwell.errors import NightwellError
 
 if TYPE_CHECKING:
@@ -29,6 +29,13 @@ Scans = Annotated[
 ]
 Volumes = Annotated[
     list[str] | None, typer.Option("--volume", help="Volume that holds a well, or a pattern; else wells.volumes.")
+]
+Library = Annotated[Path | None, typer.Option(help="Species library of your own; else wells.library.")]
+RecycledShare = Annotated[
+    float | None, typer.Option(help="Share of its gas that mud keeps in the pits; else wells.method.recycled_share.")
+]
+TrapEfficiency = Annotated[
+    float | None, typer.Option(help="Share of its gas that the trap frees; else wells.method.trap_efficiency.")
 ]
 
 
@@ -54,13 +61,22 @@ def make(
 
 @fleet.command("stale")
 @command
-def stale(*, scans: Scans = None, volume: Volumes = None, as_json: AsJson = False) -> None:
+def stale(
+    *,
+    scans: Scans = None,
+    volume: Volumes = None,
+    library: Library = None,
+    recycled_share: RecycledShare = None,
+    trap_efficiency: TrapEfficiency = None,
+    as_json: AsJson = False,
+) -> None:
     """List the wells that have no newest analysis of today's scans and method, and why; nothing is computed."""
     from nightwell.reanalysis import method_of
     from nightwell.wells.fleet.find_stale import Need, find_stale
 
     chosen = settings()
-    plan = find_stale(_candidates(chosen, scans, volume).candidates, method_of(chosen), _results(chosen))
+    method = method_of(chosen, library=library, asked=asked_method(recycled_share, trap_efficiency))
+    plan = find_stale(_candidates(chosen, scans, volume).candidates, method, _results(chosen))
     needing = [one for one in plan.needs if one.need is not Need.NOTHING]
     if as_json:
         print_json(
@@ -87,6 +103,9 @@ def night(
     volume: Volumes = None,
     cluster: Annotated[str | None, typer.Option(help="Address of a Dask cluster; else wells.cluster.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes here; else wells.workers.")] = None,
+    library: Library = None,
+    recycled_share: RecycledShare = None,
+    trap_efficiency: TrapEfficiency = None,
     as_json: AsJson = False,
 ) -> None:
     """Analyse every well that needs it, on Dask; what was committed before a kill is not computed again."""
@@ -100,7 +119,7 @@ def night(
     memory_bytes = chosen.wells.worker_memory_mib << 20
     done = run_night(
         found.candidates,
-        method_of(chosen),
+        method_of(chosen, library=library, asked=asked_method(recycled_share, trap_efficiency)),
         _results(chosen),
         lambda: dask_client(
             chosen.wells.cluster if cluster is None else cluster,

@@ -14,7 +14,7 @@ import typer
 
 from nightwell.cli import fleet
 from nightwell.cli.calibrate import calibrate
-from nightwell.cli.common import AsJson, command, print_json, print_rows, say, settings
+from nightwell.cli.common import AsJson, asked_method, command, print_json, print_rows, say, settings
 from nightwell.cli.imports import import_patterns, import_well, normalise
 from nightwell.errors import InputError
 from nightwell.whole_file import written_whole
@@ -71,7 +71,7 @@ def analyse(
     path: Annotated[str, typer.Option(help="Folder of the scans on the volume.")] = "/scans.zarr",
     library: Annotated[Path | None, typer.Option(help="Species library of your own.")] = None,
     recycled_share: Annotated[float | None, typer.Option(help="Share of its gas that mud keeps in the pits.")] = None,
-    trap_efficiency: Annotated[float, typer.Option(help="Share of its gas that the trap frees.")] = 1.0,
+    trap_efficiency: Annotated[float | None, typer.Option(help="Share of its gas that the trap frees.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="JSON file that `well calibrate` wrote.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -82,9 +82,6 @@ def analyse(
     from nightwell.wells.archive import ResultsArchive
     from nightwell.wells.calibrate.calibration import load_calibration
     from nightwell.wells.container import open_scans
-    from nightwell.wells.cube import CubeSettings
-    from nightwell.wells.normalise import Normalisation
-    from nightwell.wells.recycled import RecycledGas
 
     chosen = settings()
     if (scans is None) == (volume is None):
@@ -95,12 +92,12 @@ def analyse(
             cause="one of the two says where the scans are",
             next_step="give the folder, or --volume and --version",
         )
-    cube = CubeSettings(
-        recycled=RecycledGas(recycled_share),
-        normalisation=Normalisation(trap_efficiency=trap_efficiency),
+    method = method_of(
+        chosen,
+        library=library,
+        asked=asked_method(recycled_share, trap_efficiency),
         calibration=None if calibration is None else load_calibration(calibration),
     )
-    method = method_of(chosen, library=library, cube=cube)
     if volume is not None:
         with scans_of_version(store_location(chosen), volume, version, path=path) as found:
             result = analyse_well(found.scans, inputs=found.inputs, method=method)

@@ -97,14 +97,11 @@ def analyse_well(
     """
     chosen = method or Method.default(library, profiles)
     asked = chosen
-    if chosen.cube.calibration is None and "standards" in scans.children:
-        learned = calibrate(scans, chosen.library, settings=CalibrationSettings(chosen.cube))
-        chosen = replace(chosen, cube=replace(chosen.cube, calibration=learned))
-    chosen = chosen.calibrated()
+    chosen = with_learned_calibration(scans, chosen)
     named = dict(inputs) if inputs is not None else {"scans": digest_of_scans(scans)}
     cube = build_cube(scans, chosen.cube)
     result = analyse_cube(cube, inputs=named, method=chosen, client=client, scheduler=scheduler)
-    if chosen is not asked and asked.cube.calibration is None:
+    if asked.cube.calibration is None and chosen.cube.calibration is not None:
         # What is learned follows from scans and method, so a night foretells the versions without reading the scans.
         result.attrs["calibration_learned"] = result.attrs["calibration_version"]
         result.attrs["library_learned"] = result.attrs["library_version"]
@@ -119,6 +116,14 @@ def analyse_well(
             if normalised is not None:
                 result[f"{Stream.TRAP_GAS}/normalised"] = xr.DataTree(normalised)
     return result
+
+
+def with_learned_calibration(scans: xr.DataTree, method: Method) -> Method:
+    """Return a method with what a well's own standards teach; as it is without standards, or with a calibration."""
+    if method.cube.calibration is not None or "standards" not in scans.children:
+        return method
+    learned = calibrate(scans, method.library, settings=CalibrationSettings(method.cube))
+    return replace(method, cube=replace(method.cube, calibration=learned))
 
 
 def analyse_cube(

@@ -65,6 +65,7 @@ class Method:
         library: SpeciesLibrary | None = None,
         *,
         cube: CubeSettings | None = None,
+        deconvolution: Deconvolution | None = None,
     ) -> Method:
         """Return what ships with the profiles, classifications and rules of a directory of one's own (InputError)."""
         return cls.default(
@@ -73,6 +74,7 @@ class Method:
             classifications=load_classifications(directory),
             rules=load_rules(directory),
             cube=cube,
+            deconvolution=deconvolution,
         )
 
     def calibrated(self) -> Method:

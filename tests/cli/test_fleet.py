@@ -47,6 +47,15 @@ def test_a_fleet_is_made_analysed_changed_and_compared(own: Cli, tmp_path: Path)
     assert {one["ending"] for one in night["outcomes"]} == {"computed"}
     assert own.text("well", "fleet", "stale") == "no well needs anything\n"
 
+    # Numbers of the method make another analysis, from the command line and from the settings.
+    for words in (("--recycled-share", "0.3"), ("--trap-efficiency", "0.5")):
+        stale = own.json("well", "fleet", "stale", *words)["stale"]
+        assert [one["reasons"] for one in stale] == [["other cube settings"]] * 2, words
+    numbers = Cli(tmp_path / "numbers.toml")
+    numbers.settings.write_text(own.settings.read_text() + "[wells.method]\npattern_error = 0.03\n")
+    stale = numbers.json("well", "fleet", "stale")["stale"]
+    assert [one["reasons"] for one in stale] == [["other deconvolution settings"]] * 2
+
     # A profile of one's own, and a well that cannot be used: only what that asks for is computed.
     shutil.copytree(scans / "SIMULATED-00000.zarr", scans / "copy")
     profiles = tmp_path / "profiles"
@@ -93,6 +102,7 @@ def test_a_fleet_is_made_analysed_changed_and_compared(own: Cli, tmp_path: Path)
     [
         ("well fleet make FOLDER --wells 0", "InputError", "'wells' of a simulated fleet"),
         ("well fleet night --scans FOLDER/gone", "NotFoundError", "a directory with raw scans"),
+        ("well fleet stale --trap-efficiency 50", "InputError", "a share from 0 to 1"),
         ("well fleet diff nosuch", "NotFoundError", "night 'nosuch'"),
         ("well diff unheard-of a", "NotFoundError", "not analysed yet"),
     ],

@@ -110,3 +110,28 @@ def test_a_failed_well_fails_the_flow_by_name_and_the_table_says_why(
     nothing = reanalyse_wells(scans="", volumes=[], return_state=True)
     assert nothing.is_failed()
     assert "raw scans of wells" in str(nothing.message)
+
+
+def test_numbers_of_the_method_given_to_the_flow_make_another_analysis_and_taken_back_restore_the_first(
+    prefect_server: LocalPrefectServer, fleet: Path, results: Path, tmp_path: Path
+) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    (scans / "one").symlink_to(fleet / f"{NAMES[0]}.zarr")
+    archive = ResultsArchive(results, NAMES[0])
+    said = []
+    for method in (None, {"recycled_share": 0.3}, {"recycled_share": 0.3}, None):
+        state = reanalyse_wells(scans=str(scans), method=method, return_state=True)
+        assert state.is_completed(), state.message
+        said.append(str(state.message).partition("; ")[2])
+    assert [one.partition(";")[0] for one in said] == [
+        "1 computed, 0 restored, 0 current",
+        "1 computed, 0 restored, 0 current",
+        "0 computed, 0 restored, 1 current",
+        "0 computed, 1 restored, 0 current",
+    ]
+    first, second, third = archive.analyses()
+    assert first.fingerprint == third.fingerprint
+    assert "share=0.3" in second.versions["cube_settings"]
+    recycled = archive.open(second.analysis_id)["trap_gas"].attrs["recycled"]
+    assert "assumed" in recycled

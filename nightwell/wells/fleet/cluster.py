@@ -64,6 +64,12 @@ def threads_of(client: Client) -> int:
     return sum(int(worker["nthreads"]) for worker in workers.values())
 
 
+def memory_of(client: Client) -> int:
+    """Return the least memory that a worker of the cluster may hold [bytes]; 0 when none of them has a limit."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return min((int(worker["memory_limit"]) for worker in workers.values() if worker["memory_limit"]), default=0)
+
+
 @contextmanager
 def _connected(address: str) -> Iterator[Client]:
     try:
@@ -84,8 +90,15 @@ def _connected(address: str) -> Iterator[Client]:
             cause="the cluster is not running, or a firewall is between",
             next_step="start it, or leave wells.cluster empty for workers of this machine",
         ) from error
-    with client:
-        yield client
+    # A scheduler that dies is told as the outcome of the wells that were left, not as a traceback of the client.
+    logger = logging.getLogger("distributed.client")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with client:
+            yield client
+    finally:
+        logger.setLevel(level)
 
 
 def _cpus() -> int:

@@ -121,7 +121,7 @@ def need_of(scans: FoundScans, method: Method, results: Place) -> WellNeed:
     """Return what one well needs; raises what its archive raises."""
     known = ResultsArchive(results, scans.well).analyses()
     inputs = _inputs_of_same_scans(scans, known)
-    versions = method.as_attributes() | {"contract_version": ANALYSIS_VERSION}
+    versions = method.calibrated().as_attributes() | {"contract_version": ANALYSIS_VERSION}
     fingerprint = planned_fingerprint(scans.well, inputs, versions)
     newest = known[-1] if known else None
     if newest is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -20,7 +20,7 @@ from nightwell.errors import FormatError, NightwellError, NotFoundError, Unreach
 from nightwell.wells.archive import Place
 from nightwell.wells.fingerprint import versions_in
 from nightwell.wells.fleet.catalogue import Candidate
-from nightwell.wells.fleet.cluster import threads_of
+from nightwell.wells.fleet.cluster import memory_of, threads_of
 from nightwell.wells.fleet.find_stale import Need, NotPlanned, WellNeed, find_stale
 from nightwell.wells.fleet.place import Objects
 from nightwell.wells.fleet.well_task import (
@@ -152,14 +152,30 @@ def run_jobs(client: Client, jobs: Iterable[WellJob], method: Method) -> Iterato
     """Do jobs on a cluster, as many at a time as it has threads; yield each outcome as it comes.
 
     A well whose worker died is tried once more at the end, with no other well running: so one that kills its workers
-    is told from those that only stood beside it.
+    is told from those that only stood beside it. When the scheduler goes away, every well that had not ended fails,
+    and says so; the next night finds what was committed and does the rest.
 
     Raises
     ------
     UnreachableError
-        The cluster has no workers, or went away.
+        The cluster has no workers.
     """
     _wait_for_workers(client)
+    limit_bytes = memory_of(client)
+    waiting = {
+        job.need.scans.well: replace(job, memory_bytes=min(job.memory_bytes, limit_bytes or job.memory_bytes))
+        for job in jobs
+    }
+    try:
+        for outcome in _outcomes(client, tuple(waiting.values()), method):
+            del waiting[outcome.well]
+            yield outcome
+    except UnreachableError as error:
+        for job in waiting.values():
+            yield outcome_of_failure(job.need, error)
+
+
+def _outcomes(client: Client, jobs: Iterable[WellJob], method: Method) -> Iterator[WellOutcome]:
     # A task that gives the method, not data on a worker: what dies with a worker is made again.
     shared = client.submit(_given, method, pure=False)
     killed: list[WellJob] = []

@@ -18,6 +18,7 @@ from nightwell.errors import ConflictError, FormatError, NotFoundError, Unreacha
 from nightwell.store import StoreLocation
 from nightwell.wells.analysis import ANALYSIS_VERSION
 from nightwell.wells.archive import ResultsArchive
+from nightwell.wells.calibrate.calibration import Calibration, Fragment
 from nightwell.wells.container import open_scans, write_scans
 from nightwell.wells.cube import CubeSettings
 from nightwell.wells.deconvolve import Deconvolution
@@ -28,6 +29,8 @@ from nightwell.wells.fleet.find_stale import NEVER_ANALYSED, Need, NightPlan, fi
 from nightwell.wells.fleet.place import Objects, s3_store
 from nightwell.wells.fleet.well_task import Ending, WellJob, analyse_one
 from nightwell.wells.method import Method
+from nightwell.wells.normalise import Normalisation
+from nightwell.wells.recycled import RecycledGas
 from nightwell.wells.species import SpeciesLibrary
 
 WELL = "SIMULATED-00000"
@@ -59,6 +62,20 @@ def test_the_planned_fingerprint_is_that_of_the_result(analysed: xr.DataTree, me
     assert planned == fingerprint_of(analysed)
 
 
+def test_a_calibration_that_is_given_is_foretold_too(fleet: Path, method: Method, tmp_path: Path) -> None:
+    """It makes a library of its own, whose version is the result's."""
+    fragment = Fragment("methane", 15, response=1.3, sigma=0.01, library_response=1.4)
+    calibration = Calibration(WELL, "a test", simulated=True, library_version="1", fragments=(fragment,))
+    calibrated = replace(method, cube=replace(method.cube, calibration=calibration))
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / WELL).symlink_to(fleet / f"{WELL}.zarr")
+    do(plan_of(tmp_path / "scans", calibrated, tmp_path / "results"), calibrated, tmp_path / "results")
+    (need,) = plan_of(tmp_path / "scans", calibrated, tmp_path / "results").needs
+    assert need.need is Need.NOTHING, need.reasons
+    (need,) = plan_of(tmp_path / "scans", method, tmp_path / "results").needs
+    assert {"another species library", "another calibration version"} <= set(need.reasons)
+
+
 CHANGES: dict[str, tuple[Callable[[Method], Method], str]] = {
     "library": (lambda m: replace(m, library=SpeciesLibrary(m.library.species[:-1])), "another species library"),
     "profile": (
@@ -67,6 +84,14 @@ CHANGES: dict[str, tuple[Callable[[Method], Method], str]] = {
     ),
     "thresholds": (lambda m: replace(m, classifications=m.classifications[1:]), "other thresholds"),
     "cube": (lambda m: replace(m, cube=CubeSettings(step_m=1.0)), "other cube settings"),
+    "recycled share": (
+        lambda m: replace(m, cube=replace(m.cube, recycled=RecycledGas(share=0.3))),
+        "other cube settings",
+    ),
+    "trap efficiency": (
+        lambda m: replace(m, cube=replace(m.cube, normalisation=Normalisation(trap_efficiency=0.5))),
+        "other cube settings",
+    ),
     "deconvolution": (
         lambda m: replace(m, deconvolution=Deconvolution(pattern_error=0.05)),
         "other deconvolution settings",

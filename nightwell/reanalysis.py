@@ -151,6 +151,11 @@ class WellVolume:
         """The volume and the folder."""
         return f"scans {self.path} on volume '{self.volume}'"
 
+    @property
+    def label(self) -> str:
+        """The volume."""
+        return self.volume
+
     def identify(self) -> VolumeScans:
         """Read the folder's list of files and the attributes of the scans' root group; of the arrays nothing."""
         with BackupStore.open(self.location) as store, TemporaryDirectory(prefix="nightwell-root-") as folder:
@@ -177,6 +182,34 @@ class WellVolume:
         return VolumeScans(self.location, self.volume, version.version_id, self.path, well, mark)
 
 
+@dataclass(frozen=True, slots=True)
+class MissingVolumes:
+    """A name or pattern that the store has no volume for: one failure of a night, which does the others."""
+
+    pattern: str
+    known: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The pattern."""
+        return f"volumes '{self.pattern}'"
+
+    @property
+    def label(self) -> str:
+        """The pattern, as the settings have it."""
+        return self.pattern
+
+    def identify(self) -> VolumeScans:
+        """Refuse (NotFoundError)."""
+        raise NotFoundError(
+            self.name,
+            expected="at least one volume of that name in the store",
+            found=f"these volumes: {', '.join(self.known) or 'none'}",
+            cause="a mistyped name or pattern, or the volume was not backed up yet, or all its versions are gone",
+            next_step="choose one of the volumes above, or withdraw it with 'nightwell well forget'",
+        )
+
+
 def well_volumes(location: StoreLocation, patterns: tuple[str, ...], *, path: str = SCANS_PATH) -> list[Candidate]:
     """Find the volumes of the store whose names match.
 
@@ -192,23 +225,17 @@ def well_volumes(location: StoreLocation, patterns: tuple[str, ...], *, path: st
     Raises
     ------
     NotFoundError
-        No volume matches one of the patterns.
+        No volume matches any of the patterns. One without a volume beside others that have one is a candidate that
+        fails.
     """
     with BackupStore.open(location) as store:
         known = store.volumes()
-    chosen: dict[str, None] = {}
-    for pattern in patterns:
-        matching = fnmatch.filter(known, pattern)
-        if not matching:
-            raise NotFoundError(
-                f"volumes '{pattern}'",
-                expected="at least one volume of that name in the store",
-                found=f"these volumes: {', '.join(known) or 'none'}",
-                cause="a mistyped name or pattern, or the volume was not backed up yet",
-                next_step="choose one of the volumes above",
-            )
-        chosen |= dict.fromkeys(matching)
-    return [WellVolume(location, volume, path) for volume in chosen]
+    matching = {pattern: fnmatch.filter(known, pattern) for pattern in patterns}
+    missing = [MissingVolumes(pattern, tuple(known)) for pattern, found in matching.items() if not found]
+    chosen = dict.fromkeys(name for found in matching.values() for name in found)
+    if missing and not chosen:
+        missing[0].identify()
+    return [*(WellVolume(location, volume, path) for volume in chosen), *missing]
 
 
 def candidates_of(settings: Settings, scans: str, volumes: tuple[str, ...], *, path: str = SCANS_PATH) -> Found:
@@ -228,7 +255,7 @@ def candidates_of(settings: Settings, scans: str, volumes: tuple[str, ...], *, p
     Raises
     ------
     NotFoundError
-        The place does not exist, no volume matches, or neither was named.
+        The place does not exist, no volume matches any pattern, or neither was named.
     """
     if not scans and not volumes:
         raise NotFoundError(

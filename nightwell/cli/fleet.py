@@ -5,6 +5,7 @@ The scientific stack is imported inside the commands: a backup must not wait two
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,6 +87,7 @@ def stale(
                     for one in needing
                 ],
                 "current": [one.scans.well for one in plan.that_need(Need.NOTHING)],
+                "withdrawn": [{"scans": one.name, "well": one.well, "note": one.note} for one in plan.withdrawn],
                 "failed": [{"scans": one.name, "well": one.well, **one.error.as_dict()} for one in plan.failures],
             }
         )
@@ -93,6 +95,8 @@ def stale(
     rows = [(one.scans.well, one.need.value, ", ".join(one.reasons), one.scans.name) for one in needing]
     rows += [(one.well or "?", "failed", one.error.found, one.name) for one in plan.failures]
     print_rows("Stale wells", ("well", "need", "why", "scans"), rows, empty="no well needs anything")
+    if plan.withdrawn:
+        say(f"withdrawn: {', '.join(one.note.name for one in plan.withdrawn)}")
 
 
 @fleet.command("night")
@@ -138,6 +142,60 @@ def night(
         print_json(done)
         return
     _say_night(done)
+
+
+@fleet.command("withdrawn")
+@command
+def withdrawn(*, as_json: AsJson = False) -> None:
+    """List what was withdrawn from the nights with `well forget`, since when and why."""
+    from nightwell.wells.fleet.withdrawn import withdrawn_of
+
+    found = sorted(withdrawn_of(_results(settings())).values(), key=lambda one: one.name)
+    if as_json:
+        print_json(found)
+        return
+    rows = [(one.name, f"{one.withdrawn_at:%F %T}", one.reason) for one in found]
+    print_rows("Withdrawn", ("name", "since (UTC)", "why"), rows, empty="none")
+
+
+@command
+def forget(
+    name: Annotated[str, typer.Argument(help="A well, or the container or volume of its scans.")],
+    *,
+    reason: Annotated[str, typer.Option(help="Why, for whoever comes later.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Let nights look at it again.")] = False,
+    scans: Scans = None,
+    volume: Volumes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Withdraw a well from the nights; its analyses and scans stay, and every night names it."""
+    from nightwell.wells.fleet.withdrawn import analysed_wells, take_back, withdraw
+
+    chosen = settings()
+    results = _results(chosen)
+    if undo:
+        note = take_back(results, name)
+    else:
+        known = analysed_wells(results) | _names(chosen, scans, volume)
+        note = withdraw(results, name, reason, known=known)
+    if as_json:
+        print_json({"note": note, "withdrawn": not undo})
+        return
+    said = "nights look at it again" if undo else "nights pass it over; its analyses and scans stay"
+    say(f"{name}: {said}")
+
+
+def _names(chosen: Settings, scans: str | None, volume: list[str] | None) -> frozenset[str]:
+    """Return the wells and places that a night finds; none when no place is named."""
+    named = scans is not None or volume is not None or chosen.wells.scans or chosen.wells.volumes
+    if not named:
+        return frozenset()
+    names: set[str] = set()
+    for one in _candidates(chosen, scans, volume).candidates:
+        names.add(one.label)
+        with suppress(NightwellError):  # what cannot be identified is withdrawn by its place
+            names.add(one.identify().well)
+    return frozenset(names)
 
 
 @fleet.command("nights")

@@ -54,6 +54,7 @@ well.command("import")(import_well)
 well.command("import-patterns")(import_patterns)
 well.command("normalise")(normalise)
 well.command("calibrate")(calibrate)
+well.command("forget")(fleet.forget)
 
 
 Well = Annotated[str, typer.Argument(help="Name of the well.")]

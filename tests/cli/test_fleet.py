@@ -81,6 +81,16 @@ def test_a_fleet_is_made_analysed_changed_and_compared(own: Cli, tmp_path: Path)
     }
     assert_one_error_in_words(other.run("well", "fleet", "night"))
 
+    # The well that two places claim is withdrawn: the next night names it, and does not fail for it.
+    forget = ("well", "forget", "SIMULATED-00000")
+    assert_one_error(other.run(*forget, "--json"), kind="InputError", said="a reason")
+    assert other.json(*forget, "--reason", "claimed twice")["withdrawn"]
+    assert "nights pass it over" in other.text(*forget, "--reason", "claimed twice")
+    assert [one["reason"] for one in other.json("well", "fleet", "withdrawn")] == ["claimed twice"]
+    assert "withdrawn: SIMULATED-00000" in other.text("well", "fleet", "stale")
+    assert not other.json(*forget, "--undo")["withdrawn"]
+    assert other.text("well", "fleet", "withdrawn") == "none\n"
+
     (changed,) = [one for one in other.json("well", "fleet", "diff", night["night_id"][:16])["changed"]
                   if one["difference"]]  # fmt: skip
     assert changed["well"] == "SIMULATED-00001"
@@ -103,6 +113,7 @@ def test_a_fleet_is_made_analysed_changed_and_compared(own: Cli, tmp_path: Path)
         ("well fleet make FOLDER --wells 0", "InputError", "'wells' of a simulated fleet"),
         ("well fleet night --scans FOLDER/gone", "NotFoundError", "a directory with raw scans"),
         ("well fleet stale --trap-efficiency 50", "InputError", "a share from 0 to 1"),
+        ("well forget nosuch --reason gone", "NotFoundError", "none of that name"),
         ("well fleet diff nosuch", "NotFoundError", "night 'nosuch'"),
         ("well diff unheard-of a", "NotFoundError", "not analysed yet"),
     ],

@@ -12,6 +12,7 @@ import psutil
 import pytest
 import tomli_w
 from deployed import eventually
+from distributed import LocalCluster
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
@@ -120,10 +121,14 @@ def test_numbers_of_the_method_given_to_the_flow_make_another_analysis_and_taken
     (scans / "one").symlink_to(fleet / f"{NAMES[0]}.zarr")
     archive = ResultsArchive(results, NAMES[0])
     said = []
-    for method in (None, {"recycled_share": 0.3}, {"recycled_share": 0.3}, None):
-        state = reanalyse_wells(scans=str(scans), method=method, return_state=True)
-        assert state.is_completed(), state.message
-        said.append(str(state.message).partition("; ")[2])
+    with LocalCluster(  # type: ignore[no-untyped-call]  # distributed has no types
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        address = str(cluster.scheduler_address)
+        for method in (None, {"recycled_share": 0.3}, {"recycled_share": 0.3}, None):
+            state = reanalyse_wells(scans=str(scans), cluster=address, method=method, return_state=True)
+            assert state.is_completed(), state.message
+            said.append(str(state.message).partition("; ")[2])
     assert [one.partition(";")[0] for one in said] == [
         "1 computed, 0 restored, 0 current",
         "1 computed, 0 restored, 0 current",

@@ -64,6 +64,10 @@ class Candidate(Protocol):
     def name(self) -> str:
         """The place, as a person says it."""
 
+    @property
+    def label(self) -> str:
+        """Its short name: of the container, repository or volume."""
+
     def identify(self) -> FoundScans:
         """Say whose scans they are, in which version, without reading their arrays; raises NightwellError."""
 
@@ -120,6 +124,11 @@ class Container:
     def name(self) -> str:
         """The container."""
         return _named(self.place, self.key)
+
+    @property
+    def label(self) -> str:
+        """The container's own name."""
+        return self.key or _last_part(self.place)
 
     def identify(self) -> ContainerScans:
         """Read the attributes of the root group, and list the objects."""
@@ -178,6 +187,11 @@ class Repository:
     def name(self) -> str:
         """The repository."""
         return _named(self.place, self.key)
+
+    @property
+    def label(self) -> str:
+        """The repository's own name."""
+        return self.key
 
     def identify(self) -> RepositoryScans:
         """Read the newest snapshot's id and the attributes of its root group."""

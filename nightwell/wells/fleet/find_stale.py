@@ -17,6 +17,7 @@ from nightwell.wells.analysis import ANALYSIS_VERSION
 from nightwell.wells.archive import Analysis, Place, ResultsArchive
 from nightwell.wells.fingerprint import planned_fingerprint, versions_in
 from nightwell.wells.fleet.catalogue import Candidate, FoundScans
+from nightwell.wells.fleet.withdrawn import Withdrawn, withdrawn_of
 from nightwell.wells.method import Method
 
 #: How many wells are looked at together; to look is to wait for a server or a file system.
@@ -75,11 +76,21 @@ class NotPlanned:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOver:
+    """Scans whose well, container or volume was withdrawn."""
+
+    name: str
+    well: str
+    note: Withdrawn
+
+
+@dataclass(frozen=True, slots=True)
 class NightPlan:
     """What a night has to do, in the order of the wells' names."""
 
     needs: tuple[WellNeed, ...]
     failures: tuple[NotPlanned, ...]
+    withdrawn: tuple[PassedOver, ...] = ()
 
     def that_need(self, need: Need) -> tuple[WellNeed, ...]:
         """Return the wells that need one thing."""
@@ -103,8 +114,13 @@ def find_stale(candidates: Iterable[Candidate], method: Method, results: Place) 
     NightPlan
         What cannot be looked at is one of its failures; the others are planned all the same.
     """
+    notes = withdrawn_of(results)
+    places = list(candidates)
+    passed = [PassedOver(one.name, "", notes[one.label]) for one in places if one.label in notes]
     with ThreadPoolExecutor(_LOOKED_AT_TOGETHER) as pool:
-        found = list(pool.map(_identified, candidates))
+        every = list(pool.map(_identified, (one for one in places if one.label not in notes)))
+        found = [one for one in every if one.well not in notes]
+        passed += [PassedOver(one.name, one.well, notes[one.well]) for one in every if one.well in notes]
         identified = [one for one in found if not isinstance(one, NotPlanned)]
         single, doubled = _one_per_well(identified)
         look = functools.partial(_need_of, method=method, results=results)
@@ -113,7 +129,9 @@ def find_stale(candidates: Iterable[Candidate], method: Method, results: Place) 
     failures += [one for one in needs if isinstance(one, NotPlanned)]
     planned = [one for one in needs if isinstance(one, WellNeed)]
     return NightPlan(
-        tuple(sorted(planned, key=lambda one: one.scans.well)), tuple(sorted(failures, key=lambda one: one.name))
+        tuple(sorted(planned, key=lambda one: one.scans.well)),
+        tuple(sorted(failures, key=lambda one: one.name)),
+        tuple(sorted(passed, key=lambda one: one.name)),
     )
 
 

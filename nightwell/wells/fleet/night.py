@@ -21,7 +21,7 @@ from nightwell.wells.archive import Place
 from nightwell.wells.fingerprint import versions_in
 from nightwell.wells.fleet.catalogue import Candidate
 from nightwell.wells.fleet.cluster import memory_of, threads_of
-from nightwell.wells.fleet.find_stale import Need, NotPlanned, WellNeed, find_stale
+from nightwell.wells.fleet.find_stale import Need, NightPlan, find_stale
 from nightwell.wells.fleet.place import Objects
 from nightwell.wells.fleet.well_task import (
     MIB,
@@ -80,10 +80,12 @@ class Night:
         count = {ending: len(self.that_ended(ending)) for ending in Ending}
         failed = [one.well or one.scans for one in self.that_ended(Ending.FAILED)]
         named = f": {', '.join(failed[:5])}{', ...' if len(failed) > 5 else ''}" if failed else ""  # noqa: PLR2004 - a sentence, not a list
+        withdrawn = count[Ending.WITHDRAWN]
         simulated = sum(one.simulated for one in self.outcomes)
         return (
-            f"{len(failed)} of {len(self.outcomes)} wells failed{named}; {count[Ending.COMPUTED]} computed, "
-            f"{count[Ending.RESTORED]} restored, {count[Ending.CURRENT]} current"
+            f"{len(failed)} of {len(self.outcomes) - withdrawn} wells failed{named}; "
+            f"{count[Ending.COMPUTED]} computed, {count[Ending.RESTORED]} restored, {count[Ending.CURRENT]} current"
+            + (f"; {withdrawn} withdrawn" if withdrawn else "")
             + (f"; {simulated} hold SIMULATED data" if simulated else "")
         )
 
@@ -124,8 +126,8 @@ def run_night(
     """
     began_at = datetime.now(UTC)
     plan = find_stale(candidates, method, results)
-    total = len(plan.needs) + len(plan.failures)
-    outcomes = list(_without_work(plan.that_need(Need.NOTHING), plan.failures))
+    outcomes = list(_without_work(plan))
+    total = len(plan.needs) + len(plan.failures) + len(plan.withdrawn)
     jobs = [
         WellJob(need, results, memory_bytes) for need in (*plan.that_need(Need.RESTORE), *plan.that_need(Need.COMPUTE))
     ]
@@ -257,24 +259,33 @@ def _killed(job: WellJob) -> NightwellError:
     )
 
 
-def _without_work(current: Iterable[WellNeed], failures: Iterable[NotPlanned]) -> Iterator[WellOutcome]:
-    for need in current:
+def _without_work(plan: NightPlan) -> Iterator[WellOutcome]:
+    for need in plan.that_need(Need.NOTHING):
         assert need.known is not None, "NOTHING names the analysis"
         yield outcome_of(need, need.known, Ending.CURRENT)
-    for one in failures:
-        yield WellOutcome(
-            well=one.well,
-            scans=one.name,
-            ending=Ending.FAILED,
-            reasons=(),
-            analysis_id="",
-            inputs={},
-            versions={},
-            simulated=False,
-            seconds=0.0,
-            peak_bytes=0,
-            error=one.error.as_dict(),
-        )
+    for failure in plan.failures:
+        yield _without_analysis(failure.name, failure.well, Ending.FAILED, error=failure.error.as_dict())
+    for passed in plan.withdrawn:
+        since = f"since {passed.note.withdrawn_at:%F}: {passed.note.reason}"
+        yield _without_analysis(passed.name, passed.well or passed.note.name, Ending.WITHDRAWN, reasons=(since,))
+
+
+def _without_analysis(
+    scans: str, well: str, ending: Ending, *, reasons: tuple[str, ...] = (), error: dict[str, str] | None = None
+) -> WellOutcome:
+    return WellOutcome(
+        well=well,
+        scans=scans,
+        ending=ending,
+        reasons=reasons,
+        analysis_id="",
+        inputs={},
+        versions={},
+        simulated=False,
+        seconds=0.0,
+        peak_bytes=0,
+        error=error or {},
+    )
 
 
 # ---------------------------------------------------------------- records

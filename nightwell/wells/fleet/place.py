@@ -95,6 +95,11 @@ class Objects:
         with self._reported(f"write {name}"):
             obstore.put(self._store, name, data)
 
+    def remove(self, name: str) -> None:
+        """Remove an object; NotFoundError or nothing when it is not there, as the place has it."""
+        with self._reported(f"remove {name}"):
+            obstore.delete(self._store, name)
+
     @contextmanager
     def _reported(self, what: str) -> Iterator[None]:
         try:

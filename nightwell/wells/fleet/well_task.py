@@ -42,6 +42,7 @@ class Ending(StrEnum):
     RESTORED = "restored"  # an older analysis of the same versions was made the newest again
     CURRENT = "current"  # nothing was to be done
     FAILED = "failed"
+    WITHDRAWN = "withdrawn"  # a person said that nights are not to look at it
 
 
 @dataclass(frozen=True, slots=True)

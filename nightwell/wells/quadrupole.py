@@ -1,8 +1,8 @@
 """Import spectra from the CSV exports of quadrupole software.
 
 Two layouts, both found by their header line (lines above it are skipped): *wide*, a time column and one column per
-m/z (``mz_28``, ``28``, ``28.00``, ``m/z 28``, ``Mass 28 (A)``); and *long*, one row per time and m/z. Either may carry
-analyser pressure and, for discrete samples, a depth.
+m/z (``mz_28``, ``28``, ``28.00``, ``m/z 28``, ``Mass 28 (A)``); and *long*, one row per time and m/z. Either may hold
+peak heights or a profile, several points per m/z, and may carry analyser pressure and, for discrete samples, a depth.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from nightwell.wells.channels import Header, parse_header
 from nightwell.wells.delimited import numbers_of, read_text, rows_text, separator_of, split_table, times_of
 from nightwell.wells.import_report import ColumnReport, UnknownColumn
 from nightwell.wells.instrument import Instrument
+from nightwell.wells.profile_scan import is_profile, peaks_of
 from nightwell.wells.rig import DrillingSeries
 from nightwell.wells.spectra_import import ScanLabels, Spectra, SpectraImport, SpectraSource, assemble
 from nightwell.wells.units import convert
@@ -32,6 +33,7 @@ Floats = NDArray[np.float64]
 _HEADER_LINES = 200  # as far down as a header is looked for
 _MIN_MASSES = 3
 _MASS_TOLERANCE = 0.2  # a label this near a whole number is that m/z, seen by a scale that is slightly off
+_DECIMALS = 4  # of the points of a profile: the same point is written a little differently from scan to scan
 _EPOCH_S = 1e8  # larger numbers are seconds since 1970, smaller ones seconds since the start of the run
 
 _TIME_NAMES = {"time", "unixtimes", "unixtime", "timestamp", "datetime", "utc", "timerelative", "relativetime",
@@ -165,7 +167,10 @@ def _wide(table: _Table, labels: ScanLabels) -> tuple[Spectra, set[int]]:
     time_at = table.find(_TIME_NAMES)
     assert time_at is not None  # the header line was recognised by it
     columns = [(at, mass) for at, header in enumerate(table.headers) if (mass := _mass(header)) is not None]
-    mz = _whole(table.name, np.array([mass for _, mass in columns]))
+    labelled = np.array([mass for _, mass in columns])
+    if is_profile(labelled):
+        return _wide_profile(table, labels, labelled, [at for at, _ in columns])
+    mz = _whole(table.name, labelled)
     order = np.argsort(mz, kind="stable")
     currents: list[Floats] = []
     reports: list[ColumnReport] = []
@@ -185,6 +190,33 @@ def _wide(table: _Table, labels: ScanLabels) -> tuple[Spectra, set[int]]:
     return spectra, {time_at, *(at for at, _ in columns), *extra_used}
 
 
+def _wide_profile(table: _Table, labels: ScanLabels, labelled: Floats, columns: list[int]) -> tuple[Spectra, set[int]]:
+    time_at = table.find(_TIME_NAMES)
+    assert time_at is not None  # the header line was recognised by it
+    axis, first = np.unique(labelled, return_index=True)
+    if axis.size < labelled.size:
+        raise _refuse(table.name, "each point of a profile once", f"{labelled.size - axis.size} points twice",
+                      "two runs, or two detectors, side by side")  # fmt: skip
+    read = [_current(table, columns[at], table.numbers(columns[at]), "intensity") for at in first.tolist()]
+    report = _joined([one for _, one in read], f"{axis.size} columns from {table.headers[columns[first[0]]].text}")
+    extra, extra_used = _extra(table)
+    profile = np.stack([current for current, _ in read], axis=1)
+    mz, current, note = peaks_of(axis, profile, subject=f"spectra {table.name}")
+    spectra = Spectra(_times(table, time_at, labels), mz, current, extra, (report,), notes=(note,))
+    return spectra, {time_at, *columns, *extra_used}
+
+
+def _joined(reports: list[ColumnReport], name: str) -> ColumnReport:
+    return replace(
+        reports[0],
+        column=name,
+        missing=sum(one.missing for one in reports),
+        zeros=sum(one.zeros for one in reports),
+        absurd=sum(one.absurd for one in reports),
+        absurd_largest=next((one.absurd_largest for one in reports if one.absurd), None),
+    )
+
+
 def _long(table: _Table, labels: ScanLabels) -> tuple[Spectra, set[int]]:
     time_at, mass_at, current_at = (table.find(names) for names in (_TIME_NAMES, _MASS_NAMES, _CURRENT_NAMES))
     assert time_at is not None
@@ -195,8 +227,10 @@ def _long(table: _Table, labels: ScanLabels) -> tuple[Spectra, set[int]]:
     shuffled = bool((row_times[1:] < row_times[:-1]).any())
     time, scan = np.unique(row_times, return_inverse=True)
     labelled = table.numbers(mass_at)
-    _whole(table.name, np.unique(labelled))
-    mz, column = np.unique(np.round(labelled), return_inverse=True)
+    profile = is_profile(labelled)
+    if not profile:
+        _whole(table.name, np.unique(labelled))
+    mz, column = np.unique(np.round(labelled, _DECIMALS if profile else 0), return_inverse=True)
     place = scan * mz.size + column
     twice = np.flatnonzero(np.bincount(place, minlength=1)[place] > 1)
     if twice.size:
@@ -210,6 +244,9 @@ def _long(table: _Table, labels: ScanLabels) -> tuple[Spectra, set[int]]:
     notes = (
         ("rows were not in the order of time and are sorted: a clock set back would not be seen",) if shuffled else ()
     )
+    if profile:
+        mz, intensity, note = peaks_of(mz, intensity, subject=f"spectra {table.name}")
+        notes = (*notes, note)
     spectra = Spectra(time, mz, intensity, by_scan, (report,), notes=notes)
     return spectra, {time_at, mass_at, current_at, *extra_used}
 
@@ -269,7 +306,9 @@ def _whole(name: str, labelled: Floats) -> Floats:
     off = np.flatnonzero((np.abs(labelled - whole) > _MASS_TOLERANCE) | (whole < 1) | np.isnan(labelled))
     if off.size:
         listed = ", ".join(f"{value:g}" for value in labelled[off][:5])
-        raise _refuse(name, "whole m/z", f"m/z {listed}", "a profile scan, or doubly charged ions at half masses")
+        raise _refuse(
+            name, "whole m/z", f"m/z {listed}", "doubly charged ions at half masses, or a profile in steps above 0.25"
+        )
     values, count = np.unique(whole, return_counts=True)
     if (count > 1).any():
         listed = ", ".join(f"{value:g}" for value in values[count > 1][:5])

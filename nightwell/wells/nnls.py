@@ -26,8 +26,11 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from nightwell.wells.nnls_errors import solve_rows
-from nightwell.wells.nnls_kernel import LANES, Matrix
+from nightwell.wells.nnls_guess import weak_room
+from nightwell.wells.nnls_kernel import space
+from nightwell.wells.nnls_limits import limit_room
+from nightwell.wells.nnls_matrix import matrix_of
+from nightwell.wells.nnls_rows import solve_rows
 
 #: Currie's detection limit for 5 % errors of both kinds, in standard deviations of the empty measurement.
 DETECTION_SIGMAS = 3.29
@@ -119,10 +122,15 @@ def solve(
     covariance = np.zeros((rows if with_covariance else 0, species, species))
     fit, chi2, freedom = np.zeros(y.shape), np.zeros(rows), np.zeros(rows, dtype=np.int64)
     matrix = matrix_of(design)
+    rooms = (
+        space(species, matrix.mz),
+        weak_room(species),
+        limit_room(matrix, wants_limit=wants_limit, wants_cov=with_covariance),
+    )
 
     def run(at: slice, *, is_given: bool) -> None:
         solve_rows(
-            matrix, y[at], v[at], shot[at], free, own_relative, value[at], passive[at], settled[at], sigma[at],
+            matrix, *rooms, y[at], v[at], shot[at], free, own_relative, value[at], passive[at], settled[at], sigma[at],
             limit[at], covariance[at], fit[at], chi2[at], freedom[at], is_given, with_errors,
         )  # fmt: skip
 
@@ -156,19 +164,3 @@ def _one_by_one(
     value[signed] -= solution[length.size :]
     unscaled: NDArray[np.float64] = value / length
     return unscaled
-
-
-def matrix_of(design: NDArray[np.float64]) -> Matrix:
-    """Return a design matrix as the compiled functions want it."""
-    species = design.shape[1]
-    dense = np.zeros((design.shape[0], -(-species // LANES) * LANES))
-    dense[:, :species] = design
-    row, row_columns = np.nonzero(design)
-    column, column_rows = np.nonzero(design.T)
-    return Matrix(
-        dense,
-        np.searchsorted(column, np.arange(species + 1)).astype(np.int64),
-        column_rows.astype(np.int64),
-        np.searchsorted(row, np.arange(design.shape[0] + 1)).astype(np.int64),
-        row_columns.astype(np.int64),
-    )

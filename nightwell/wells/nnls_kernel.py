@@ -1,15 +1,17 @@
-"""The compiled search for the passive set; called by :mod:`nightwell.wells.nnls_errors` alone.
+"""The compiled search for the passive set; called by :mod:`nightwell.wells.nnls_rows` alone.
 
-Words: ``table`` is the Gram matrix ``A^T W A`` scaled to a unit diagonal, swept on the ``passive`` species (those off
-the bound; the ``signed`` have none), and in one row more the amounts of the passive and the gradients of the bound
-species; ``scale`` is what was divided out. ``dense`` is ``A``, its rows filled with zeros to ``width``, a multiple of
-``LANES``; ``columns`` and ``rows`` hold the places of its non-zero entries by columns and by rows.
+Words: ``LANES`` spectra are solved side by side (:mod:`nightwell.wells.lanes`); rows of arrays are m/z, species or
+pairs of species, columns are those spectra. ``table`` is the Gram matrix ``A^T W A`` scaled to a unit diagonal, its
+lower triangle by rows (:func:`pair`), with ``A^T W y`` as if it were one species more; ``scale`` is what was divided
+out (0: a species without weight). ``passive`` species, 1.0, are those off the bound; the ``signed`` have none.
 
-A sweep of species ``k`` (Beaton's operator) makes from the column ``c`` and pivot ``d = c[k]``: ``table - c c^T / d``,
-``c / d`` in the place of the column, ``-1 / d`` in that of the pivot; a second one takes it back. Swept on the passive
-set the table holds, without a factorisation: minus the inverse of the passive part, the amounts that least squares
-gives them, what each of them loses to a bound species that were let in, and the information left for that species.
-Sweeps are gathered by eight, so that the table passes the processor an eighth as often.
+A sweep of species ``k`` (Beaton's operator) makes from its column ``c`` of the table and the pivot ``d = c[k]``:
+``table - c c^T / d``, ``c / d`` in the place of the column, ``-1 / d`` in that of the pivot; a second one takes it
+back. Swept on the passive set the table holds, without a factorisation: minus the inverse of the passive part, what
+each passive amount loses to a bound species that were let in, the information left for that species, and in its last
+row the amounts of the passive and the gradients of the bound species. Lanes have passive sets of their own: where a
+species does not move, its pivot counts as infinite. Sweeps are gathered by four, so that the table passes the processor
+a quarter as often.
 
 References
 ----------
@@ -17,24 +19,31 @@ Beaton, A. E. (1964), The use of special matrix operators in statistical calculu
 Goodnight, J. H. (1979), A tutorial on the SWEEP operator, Am. Stat. 33, 149.
 """
 
-# ruff: noqa: C901 - compiled functions take their arrays one by one; calls between them cost compile time
-
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-_Function = TypeVar("_Function", bound=Callable[..., object])
-# Without the interpreter lock, so that dask's threads share the work; cached, so that only the first run compiles.
-# "contract" lets a product and a sum round once instead of twice; nothing else of the arithmetic is loosened.
-compiled = cast(
-    "Callable[[_Function], _Function]",
-    numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}),
+from nightwell.wells.lanes import (
+    LANES,
+    add,
+    add_product,
+    compiled,
+    divide,
+    lanes,
+    larger,
+    less_product,
+    load,
+    multiply,
+    root,
+    spread,
+    store,
+    subtract,
+    where_above,
 )
+from nightwell.wells.nnls_matrix import Matrix
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -43,271 +52,315 @@ Bools = NDArray[np.bool_]
 _EPS = float(np.finfo(np.float64).eps)
 # A pivot of the unit-diagonal Gram matrix below this: the column is a sum of the others, as far as numbers can tell.
 SMALLEST_PIVOT = 64.0 * _EPS
-#: Numbers that the compiler handles in one turn of an inner loop: rows are filled up to a multiple of it.
-LANES = 16
-_PANEL = 8
-_GATHERED = 4
+#: Sweeps gathered.
+PANEL = 4
 # Block exchanges that may fail to lower the number of infeasible species before the method changes.
 _PATIENCE = 3
 _REFINEMENTS = 4
 # After a refinement that changed amounts by less than this share of the largest, another one would change nothing.
 _REFINED = 1e-13
+# The first takes the error of the table off, and leaves as much of that as the error was of the amounts: its square.
+_FIRST_REFINED = 1e-7
 # With nearly equal patterns a refinement comes no nearer than rounding lets it; a last one this small is as good.
 _NEARLY_REFINED = 1e-10
 
-
-class Matrix(NamedTuple):
-    """The design matrix as the compiled functions want it, made by :func:`nightwell.wells.nnls.matrix_of`.
-
-    Attributes
-    ----------
-    dense : ndarray of float64, dims (mz, width)
-    column_starts, column_rows : ndarrays of int64
-        Rows of the non-zero entries of column ``s``: ``column_rows[column_starts[s] : column_starts[s + 1]]``.
-    row_starts, row_columns : ndarrays of int64
-        The same by rows.
-    """
-
-    dense: Floats
-    column_starts: Ints
-    column_rows: Ints
-    row_starts: Ints
-    row_columns: Ints
+#: What has become of a lane.
+SEARCHING, SETTLED, FAILED = 0, 1, 2
 
 
 class Space(NamedTuple):
     """Room to work in, one for each thread; made by :func:`space`."""
 
-    table: Floats  # (species + 1, width)
-    panel: Floats  # (_PANEL, width + 1)
-    inverse: Floats  # (_PANEL,): of the pivots
-    scale: Floats  # (species,)
-    x: Floats  # (species,)
-    g: Floats  # (width,)
-    step: Floats  # (width,)
-    residual: Floats  # (mz,)
-    moving: Ints  # (species,)
+    y: Floats  # (mz, LANES)
+    w: Floats  # (mz, LANES)
+    fit: Floats  # (mz, LANES)
+    residual: Floats  # (mz, LANES), weighted
+    table: Floats  # (pairs of species and one, LANES)
+    panel: Floats  # (PANEL * (species + 1), LANES): columns of the table
+    inverse: Floats  # (PANEL, LANES): of the pivots
+    scale: Floats  # (species + 1, LANES)
+    passive: Floats  # (species, LANES)
+    moves: Floats  # (species, LANES): 1.0 where a species is about to move
+    amount: Floats  # (species, LANES)
+    g: Floats  # (species, LANES): scaled gradients
+    step: Floats  # (species, LANES)
+    sigma: Floats  # (species, LANES): scaled
+    widen: Floats  # (species, LANES): variance that bound species may have above the bound
+    tolerance: Floats  # (1, LANES): gradients that are not above it are rounding
+    lane: Floats  # (3, LANES): numbers of each lane, for single steps
+    moving: Ints  # (species,): the species of a sweep, in order
+    state: Ints  # (LANES,): SEARCHING, SETTLED or FAILED
+    fewest: Ints  # (LANES,): species that were wrong at best
+    patience: Ints  # (LANES,): exchanges that may bring no fewer
+    counts: Ints  # (LANES,): m/z that were measured
 
 
-@compiled
-def space(species: int, width: int, mz: int) -> Space:
+def space(species: int, mz: int) -> Space:
     """Return room for one thread."""
     return Space(
-        np.zeros((species + 1, width)), np.zeros((_PANEL, width + 1)), np.zeros(_PANEL), np.zeros(species),
-        np.zeros(species), np.zeros(width), np.zeros(width), np.zeros(mz), np.zeros(species, np.int64),
+        lanes(mz), lanes(mz), lanes(mz), lanes(mz), lanes((species + 1) * (species + 2) // 2),
+        lanes(PANEL * (species + 1)), lanes(PANEL), lanes(species + 1), lanes(species), lanes(species), lanes(species),
+        lanes(species), lanes(species), lanes(species), lanes(species), lanes(1), lanes(3), np.zeros(species, np.int64),
+        np.zeros(LANES, np.int64), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64),
     )  # fmt: skip
 
 
 @compiled
-def gram(a: Matrix, y: Floats, w: Floats, room: Space) -> None:
-    """Write the scaled Gram matrix and right-hand side to the table, and the scale (0: a species without weight)."""
-    table, scale, panel = room.table, room.scale, room.panel
-    size = scale.size
+def pair(i: int, j: int) -> int:
+    """Return the row of the pair ``(i, j)``, ``j <= i``, in arrays of pairs."""
+    return i * (i + 1) // 2 + j
+
+
+@compiled
+def gram(a: Matrix, room: Space) -> None:
+    """Write table and scale, and what counts as a gradient."""
+    table, scale = room.table, room.scale
+    size = scale.shape[0] - 1
+    zero, one = spread(0.0), spread(1.0)
+    for at in range(table.shape[0]):
+        store(table, at, zero)
+    last = pair(size, 0)
+    for m in a.peaks:
+        weight, signal = load(room.w, m), load(room.y, m)
+        first = a.row_starts[m]
+        for at in range(first, a.row_starts[m + 1]):
+            i = a.row_columns[at]
+            entry = multiply(weight, spread(a.row_values[at]))
+            store(table, last + i, add_product(load(table, last + i), entry, signal))
+            for other in range(first, at + 1):
+                into = pair(i, a.row_columns[other])
+                store(table, into, add_product(load(table, into), entry, spread(a.row_values[other])))
+    store(scale, size, one)
+    for i in range(size + 1):
+        if i < size:
+            square = load(table, pair(i, i))
+            store(scale, i, where_above(square, zero, divide(one, root(square)), zero))
+        line, own = pair(i, 0), load(scale, i)
+        for j in range(i + 1):
+            store(table, line + j, multiply(load(table, line + j), multiply(own, load(scale, j))))
+    length = zero
+    for m in range(a.mz):
+        length = add_product(length, load(room.w, m), multiply(load(room.y, m), load(room.y, m)))
+    store(room.tolerance, 0, multiply(root(length), spread(4.0 * size * _EPS)))
+
+
+@compiled
+def lower(table: Floats, panel: Floats, inverse: Floats, size: int) -> None:
+    """Take the products of the panel's columns, divided by their pivots, from the table."""
+    b, c, d = size, 2 * size, 3 * size
+    da, db, dc, dd = load(inverse, 0), load(inverse, 1), load(inverse, 2), load(inverse, 3)
     for i in range(size):
-        stop = (i // LANES + 1) * LANES
-        into = table[i]
-        for j in range(stop):
-            into[j] = 0.0
-        total = 0.0
-        first, last = a.column_starts[i], a.column_starts[i + 1]
-        for at in range(first, last, _GATHERED):
-            m0 = a.column_rows[at]
-            m1 = a.column_rows[min(at + 1, last - 1)]
-            m2 = a.column_rows[min(at + 2, last - 1)]
-            m3 = a.column_rows[min(at + 3, last - 1)]
-            r0, r1, r2, r3 = a.dense[m0], a.dense[m1], a.dense[m2], a.dense[m3]
-            w0 = w[m0] * r0[i]
-            w1 = w[m1] * r1[i] if at + 1 < last else 0.0
-            w2 = w[m2] * r2[i] if at + 2 < last else 0.0
-            w3 = w[m3] * r3[i] if at + 3 < last else 0.0
-            total += w0 * y[m0] + w1 * y[m1] + w2 * y[m2] + w3 * y[m3]
-            for j in range(stop):
-                into[j] += w0 * r0[j] + w1 * r1[j] + w2 * r2[j] + w3 * r3[j]
-        scale[i] = 1.0 / np.sqrt(into[i]) if into[i] > 0.0 else 0.0
-        table[size, i] = total
-        panel[0, i] = scale[i]
-    for j in range(size, table.shape[1]):
-        panel[0, j] = 0.0
-        table[size, j] = 0.0
-    scales = panel[0]
-    for i in range(size + 1):
-        stop = (i // LANES + 1) * LANES if i < size else table.shape[1]
-        factor = scale[i] if i < size else 1.0
-        into = table[i]
-        for j in range(stop):
-            into[j] *= factor * scales[j]
+        fa, fb = multiply(load(panel, i), da), multiply(load(panel, b + i), db)
+        fc, fd = multiply(load(panel, c + i), dc), multiply(load(panel, d + i), dd)
+        line = pair(i, 0)
+        for j in range(i + 1):
+            left = less_product(load(table, line + j), fa, load(panel, j))
+            left = less_product(left, fb, load(panel, b + j))
+            left = less_product(left, fc, load(panel, c + j))
+            store(table, line + j, less_product(left, fd, load(panel, d + j)))
 
 
 @compiled
-def _column(table: Floats, k: int, column: Floats) -> None:
-    """Gather column ``k`` of the table, whose lower triangle alone is kept, and its last row's entry at the end."""
-    size, width = table.shape[0] - 1, table.shape[1]
-    for j in range(k):
-        column[j] = table[k, j]
-    for i in range(k, size):
-        column[i] = table[i, k]
-    for i in range(size, width):
-        column[i] = 0.0
-    column[width] = table[size, k]
+def sweep(room: Space, count: int) -> None:
+    """Sweep the first ``count`` species of ``moving`` in the lanes where they move; row 0 of ``lane`` counts failures.
 
-
-@compiled
-def _lower(table: Floats, panel: Floats, d: Floats, together: int) -> None:
-    """Take the products of the panel's columns from the table; by eight, four or two, as many as there are."""
-    size, width = table.shape[0] - 1, table.shape[1]
-    p0, p1, p2, p3 = panel[0], panel[1], panel[2], panel[3]
-    p4, p5, p6, p7 = panel[4], panel[5], panel[6], panel[7]
-    for i in range(size + 1):
-        stop = (i // LANES + 1) * LANES if i < size else width
-        at = i if i < size else width
-        a0, a1, a2, a3 = p0[at] * d[0], p1[at] * d[1], p2[at] * d[2], p3[at] * d[3]
-        into = table[i]
-        if together > 4:  # noqa: PLR2004 - half a panel
-            a4, a5, a6, a7 = p4[at] * d[4], p5[at] * d[5], p6[at] * d[6], p7[at] * d[7]
-            for j in range(stop):
-                into[j] -= (a0 * p0[j] + a1 * p1[j] + a2 * p2[j] + a3 * p3[j]) + (
-                    a4 * p4[j] + a5 * p5[j] + a6 * p6[j] + a7 * p7[j]
-                )
-        elif together > 2:  # noqa: PLR2004 - a quarter
-            for j in range(stop):
-                into[j] -= a0 * p0[j] + a1 * p1[j] + a2 * p2[j] + a3 * p3[j]
-        else:
-            for j in range(stop):
-                into[j] -= a0 * p0[j] + a1 * p1[j]
-
-
-@compiled
-def sweep(room: Space, passive: Bools, moving: Ints, count: int) -> bool:
-    """Sweep the species in ``moving`` into the passive set or out of it; False when one is a sum of the others.
-
-    ``table - c c^T / d`` alone does a sweep when ``c[k]`` is lowered by 1 beforehand and the pivot by 2 afterwards.
+    A species that is a sum of the others stays where it is. ``table - c c^T / d`` alone does a sweep when ``c[k]`` is
+    lowered by 1 beforehand and the pivot by 2 afterwards; to take one back, both are raised.
     """
-    table, panel, d = room.table, room.panel, room.inverse
-    width = table.shape[1]
-    for at in range(0, count, _PANEL):
-        together = min(_PANEL, count - at)
+    table, panel, inverse = room.table, room.panel, room.inverse
+    size = room.scale.shape[0]
+    zero, one, two, half, least = spread(0.0), spread(1.0), spread(2.0), spread(0.5), spread(SMALLEST_PIVOT)
+    failed = zero
+    for first in range(0, count, PANEL):
+        together = min(PANEL, count - first)
         for q in range(together):
-            k, line = moving[at + q], panel[q]
-            _column(table, k, line)
+            k, line = room.moving[first + q], q * size
+            for j in range(k):
+                store(panel, line + j, load(table, pair(k, j)))
+            for i in range(k, size):
+                store(panel, line + i, load(table, pair(i, k)))
             for before in range(q):
-                other = panel[before]
-                share = other[k] * d[before]
-                for j in range(width + 1):
-                    line[j] -= share * other[j]
-            pivot = line[k]
-            if not (pivot < 0.0 if passive[k] else pivot > SMALLEST_PIVOT):
-                return False
-            line[k] += 1.0 if passive[k] else -1.0
-            d[q] = 1.0 / pivot
-        for q in range(together, _PANEL):
-            d[q] = 0.0
-        _lower(table, panel, d, together)
-        for q in range(together):
-            k = moving[at + q]
-            table[k, k] += 2.0 if passive[k] else -2.0
-            passive[k] = not passive[k]
-    return True
+                other = before * size
+                share = multiply(load(panel, other + k), load(inverse, before))
+                for j in range(size):
+                    store(panel, line + j, less_product(load(panel, line + j), share, load(panel, other + j)))
+            pivot, sign = load(panel, line + k), less_product(one, two, load(room.passive, k))
+            can = where_above(multiply(pivot, sign), least, one, zero)
+            moves = load(room.moves, k)
+            failed = add(failed, less_product(moves, moves, can))
+            moves = multiply(moves, can)
+            store(room.moves, k, moves)
+            store(inverse, q, where_above(moves, half, divide(one, pivot), zero))
+            store(panel, line + k, subtract(pivot, sign))
+        for q in range(together, PANEL):
+            store(inverse, q, zero)
+        lower(table, panel, inverse, size)
+        for at in range(first, first + together):
+            k = room.moving[at]
+            sign, moves = less_product(one, two, load(room.passive, k)), load(room.moves, k)
+            store(table, pair(k, k), less_product(load(table, pair(k, k)), multiply(two, sign), moves))
+            store(room.passive, k, add_product(load(room.passive, k), sign, moves))
+    store(room.lane, 0, failed)
 
 
 @compiled
-def gradient(a: Matrix, y: Floats, w: Floats, x: Floats, scale: Floats, residual: Floats, g: Floats) -> None:
-    """Write scaled ``A^T W (y - A x)`` to ``g``, by way of the residual: the Gram matrix would lose half the digits."""
-    for m in range(y.size):
-        rest = y[m]
+def compare(a: Matrix, room: Space) -> None:
+    """Write the fit of ``amount``, its residual, and the gradients: the table would have lost half their digits."""
+    for m in a.peaks:
+        fit = spread(0.0)
         for at in range(a.row_starts[m], a.row_starts[m + 1]):
-            rest -= a.dense[m, a.row_columns[at]] * x[a.row_columns[at]]
-        residual[m] = rest * w[m]
-    for s in range(x.size):
-        total = 0.0
+            fit = add_product(fit, spread(a.row_values[at]), load(room.amount, a.row_columns[at]))
+        store(room.fit, m, fit)
+        store(room.residual, m, multiply(load(room.w, m), subtract(load(room.y, m), fit)))
+    for s in range(room.g.shape[0]):
+        total = spread(0.0)
         for at in range(a.column_starts[s], a.column_starts[s + 1]):
-            total += a.dense[a.column_rows[at], s] * residual[a.column_rows[at]]
-        g[s] = total * scale[s]
+            total = add_product(total, spread(a.column_values[at]), load(room.residual, a.column_rows[at]))
+        store(room.g, s, multiply(total, load(room.scale, s)))
 
 
 @compiled
-def refine(a: Matrix, y: Floats, w: Floats, passive: Bools, room: Space) -> bool:
-    """Bring the amounts of the passive set to full accuracy and the gradients with them; False when that fails.
+def _step(room: Space) -> None:
+    """Write what the gradients of the passive amounts say that these lack."""
+    table, step = room.table, room.step
+    zero = spread(0.0)
+    for i in range(step.shape[0]):
+        gain, total, line = multiply(load(room.g, i), load(room.passive, i)), zero, pair(i, 0)
+        store(room.moves, i, gain)
+        for j in range(i):
+            entry = load(table, line + j)
+            store(step, j, less_product(load(step, j), entry, gain))
+            total = less_product(total, entry, load(room.moves, j))
+        store(step, i, less_product(total, load(table, line + i), gain))
 
-    They begin from what the last row of the table says.
+
+@compiled
+def _refine(a: Matrix, room: Space) -> None:
+    """Bring amounts to full accuracy and the gradients with them; a lane where that fails has failed.
+
+    They begin from what the last row of the table says, and end there too.
     """
-    table, scale, x, g, step = room.table, room.scale, room.x, room.g, room.step
-    size = scale.size
+    table, state, last = room.table, room.state, pair(room.g.shape[0], 0)
+    size = room.g.shape[0]
+    zero, half = spread(0.0), spread(0.5)
     for s in range(size):
-        x[s] = table[size, s] * scale[s] if passive[s] else 0.0
+        x = where_above(load(room.passive, s), half, load(table, last + s), zero)
+        store(table, last + s, x)
+        store(room.amount, s, multiply(x, load(room.scale, s)))
+    compare(a, room)
     for turn in range(_REFINEMENTS):
-        gradient(a, y, w, x, scale, room.residual, g)
+        _step(room)
+        moved, largest = zero, zero
         for s in range(size):
-            g[s] = g[s] if passive[s] else 0.0
-        for j in range(step.size):
-            step[j] = 0.0
-        for i in range(size):
-            if not passive[i]:
-                continue
-            row, gain, total = table[i], g[i], 0.0
-            for j in range(i):
-                step[j] -= row[j] * gain
-                total -= row[j] * g[j]
-            step[i] += total - row[i] * gain
-        moved = largest = 0.0
-        for s in range(size):
-            if passive[s]:
-                x[s] += step[s] * scale[s]
-                moved = max(moved, abs(step[s]))
-                largest = max(largest, abs(x[s] / scale[s]))
-        if moved <= _REFINED * largest or (turn == _REFINEMENTS - 1 and moved <= _NEARLY_REFINED * largest):
-            gradient(a, y, w, x, scale, room.residual, g)
-            for s in range(size):
-                table[size, s] = x[s] / scale[s] if passive[s] else g[s]
-            return True
-    return False
+            step = multiply(load(room.step, s), load(room.passive, s))
+            x = add(load(table, last + s), step)
+            store(table, last + s, x)
+            store(room.amount, s, multiply(x, load(room.scale, s)))
+            moved, largest = larger(moved, step), larger(largest, x)
+        store(room.lane, 1, moved)
+        store(room.lane, 2, largest)
+        compare(a, room)
+        near, is_refined = _FIRST_REFINED if turn == 0 else _REFINED, True
+        for lane in range(LANES):
+            is_refined &= state[lane] == FAILED or room.lane[1, lane] <= near * room.lane[2, lane]
+        if is_refined:
+            break
+    for lane in range(LANES):
+        if not is_refined and not room.lane[1, lane] <= _NEARLY_REFINED * room.lane[2, lane]:
+            state[lane] = FAILED
+    for s in range(size):
+        store(table, last + s, where_above(load(room.passive, s), half, load(table, last + s), load(room.g, s)))
 
 
 @compiled
-def start(a: Matrix, y: Floats, w: Floats, signed: Bools, passive: Bools, room: Space) -> bool:
-    """Make the table and sweep it on the passive set that is guessed; False when the set is singular."""
-    gram(a, y, w, room)
-    count = 0
-    for s in range(passive.size):
-        if (passive[s] or signed[s]) and room.scale[s] > 0.0:
+def _find_wrong(room: Space, signed: Bools) -> int:
+    """Mark species on the wrong side of the bound in ``moves``, count them in row 1 of ``lane``; return the lanes."""
+    zero, one, half = spread(0.0), spread(1.0), spread(0.5)
+    count, tolerance, last = zero, load(room.tolerance, 0), pair(signed.size, 0)
+    for s in range(signed.size):
+        here = load(room.table, last + s)
+        leaves = zero if signed[s] else where_above(here, zero, zero, one)
+        wrong = where_above(load(room.passive, s), half, leaves, where_above(here, tolerance, one, zero))
+        store(room.moves, s, wrong)
+        count = add(count, wrong)
+    store(room.lane, 1, count)
+    found = 0
+    for lane in range(LANES):
+        found += 1 if room.state[lane] == SEARCHING and room.lane[1, lane] > 0.0 else 0
+    return found
+
+
+@compiled
+def may_move(numbers: Floats, room: Space) -> None:
+    """Write to row 2 which lanes may move as many wrong species as row 1 says; one that ran out of patience fails."""
+    state, fewest, patience = room.state, room.fewest, room.patience
+    for lane in range(LANES):
+        wrong = int(numbers[1, lane])
+        numbers[2, lane] = 0.0
+        if state[lane] != SEARCHING or wrong == 0:
+            continue
+        if wrong < fewest[lane]:
+            fewest[lane], patience[lane] = wrong, _PATIENCE
+        else:
+            patience[lane] -= 1
+        if patience[lane] < 0:
+            state[lane] = FAILED
+        else:
+            numbers[2, lane] = 1.0
+
+
+@compiled
+def be_patient(room: Space) -> None:
+    """Begin to count exchanges."""
+    for lane in range(LANES):
+        room.fewest[lane], room.patience[lane] = room.moving.size + 1, _PATIENCE
+
+
+@compiled
+def _choose(room: Space) -> int:
+    """List the species that move in the lanes which may, and return how many."""
+    allowed, count = load(room.lane, 2), 0
+    for s in range(room.moves.shape[0]):
+        store(room.moves, s, multiply(load(room.moves, s), allowed))
+        is_moving = False
+        for lane in range(LANES):
+            is_moving |= room.moves[s, lane] > 0.0
+        if is_moving:
             room.moving[count] = s
             count += 1
-        passive[s] = False
-    return sweep(room, passive, room.moving, count)
+    return count
 
 
 @compiled
-def search(a: Matrix, y: Floats, w: Floats, signed: Bools, passive: Bools, room: Space) -> bool:
-    """Find the passive set and the amounts from a table swept on a guess; False where another method must go on.
+def fail(room: Space) -> None:
+    """Take lanes out of the search where the last sweep failed."""
+    for lane in range(LANES):
+        if room.state[lane] == SEARCHING and room.lane[0, lane] > 0.0:
+            room.state[lane] = FAILED
 
-    All species on the wrong side move at once (Portugal, Judice and Vicente 1994).
+
+@compiled
+def search(a: Matrix, signed: Bools, room: Space) -> None:
+    """Find the passive sets and the amounts of all lanes, from the passive sets that the table is swept on.
+
+    ``state`` says which lanes to work on, and in the end which of them another method must take over. All species on
+    the wrong side move at once (Portugal, Judice and Vicente 1994).
     """
-    table, scale, moving = room.table, room.scale, room.moving
-    size = scale.size
-    length = 0.0
-    for m in range(y.size):
-        length += w[m] * y[m] * y[m]
-    tolerance = 4.0 * size * _EPS * np.sqrt(length)
-    fewest, patience, refined = size + 1, _PATIENCE, False
+    be_patient(room)
+    is_refined = False
     while True:
-        while True:
-            wrong = 0
-            for s in range(size):
-                here = table[size, s]
-                leaves = passive[s] and here <= 0.0 and not signed[s]
-                if leaves or (not passive[s] and scale[s] > 0.0 and here > tolerance):
-                    moving[wrong] = s
-                    wrong += 1
-            if wrong > 0 or refined:
-                break
-            if not refine(a, y, w, passive, room):
-                return False
-            refined = True
-        if wrong == 0:
-            return True
-        refined = False
-        if wrong < fewest:
-            fewest, patience = wrong, _PATIENCE
+        wrong = _find_wrong(room, signed)
+        if is_refined:
+            for lane in range(LANES):
+                if room.state[lane] == SEARCHING and room.lane[1, lane] == 0.0:
+                    room.state[lane] = SETTLED
+        if wrong > 0:
+            may_move(room.lane, room)
+            sweep(room, _choose(room))
+            fail(room)
+            is_refined = False
+        elif is_refined:
+            return
         else:
-            patience -= 1
-        if patience < 0 or not sweep(room, passive, moving, wrong):
-            return False
+            _refine(a, room)
+            is_refined = True

@@ -24,12 +24,12 @@ def test_speed_is_measured_beside_scipy_and_put_into_the_page(tmp_path: Path) ->
     assert "200 m/z x 48 species" in printed
     rows = {line.split("|")[1].strip(): line.split("|")[3].strip() for line in printed.splitlines() if "|" in line}
     assert rows["scipy.optimize.nnls in a loop"] == "1.0"
-    assert float(rows["nightwell, value and sigma"]) > 3.0  # a smoke run on a busy machine
+    assert float(rows["nightwell, value and sigma"]) > 8.0  # a smoke run on a busy machine
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    assert "nightwell, value and sigma, 2 threads, wall" in text
+    assert "cores that they got" in text
 
 
 def test_accuracy_is_measured_for_every_pattern_error(tmp_path: Path) -> None:

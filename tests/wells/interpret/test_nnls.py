@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -184,3 +186,34 @@ def test_equal_weights_share_a_matrix_and_change_nothing() -> None:
         assert np.allclose(together.value[row], alone.value[0], rtol=1e-11, atol=1e-13)
         assert np.allclose(together.sigma[row], alone.sigma[0], rtol=1e-8)
         assert np.allclose(together.limit[row], alone.limit[0], rtol=1e-8)
+
+
+def test_other_threads_go_on_while_spectra_are_solved() -> None:
+    rng = np.random.default_rng(12)
+    design = rng.random((60, 24))
+    spectra, variance = rng.random((4000, 60)), rng.uniform(0.5, 2.0, (4000, 60))
+    solve(design, spectra[:1], variance[:1])  # compiled
+    worker = threading.Thread(target=solve, args=(design, spectra, variance))
+    waits = 0
+    worker.start()
+    while worker.is_alive():
+        worker.join(0.001)
+        waits += 1
+    assert waits > 15  # holding the interpreter lock it would be waited for once or twice
+
+
+def test_lanes_share_nothing() -> None:
+    """Spectra that are solved side by side, one without signal and one that is solved another way among them."""
+    rng = np.random.default_rng(13)
+    design = rng.random((30, 8))
+    design[:, 7] = design[:, 6]  # no passive set may hold both
+    spectra = rng.standard_normal((19, 30)) + 1.0
+    spectra[3], spectra[8] = 0.0, np.nan
+    spectra[5] = design[:, 6] * 4.0
+    variance = 10.0 ** rng.uniform(-1, 1, (19, 30))
+    together = solve(design, spectra, variance)
+    for row in range(19):
+        alone = solve(design, spectra[row : row + 1], variance[row : row + 1])
+        assert np.allclose(together.fit[row], alone.fit[0], rtol=1e-10, atol=1e-12)
+        assert together.chi2[row] == pytest.approx(alone.chi2[0], rel=1e-10, abs=1e-12)
+        assert np.array_equal(np.isnan(together.value[row]), np.isnan(alone.value[0]))

@@ -70,7 +70,8 @@ def reading_in_words(interval: Interval) -> str:
     parts = [interval.readings[first]] if first in interval.readings else []
     parts += [f"{title}: {text}" for title, text in interval.readings.items() if title != first]
     gas = interval.values.get("total_gas", float("nan"))
-    return "; ".join([*parts, f"median gas {gas:.0f} ppm"])
+    dissent = [interval.dissent] if interval.dissent else []
+    return "; ".join([*parts, f"median gas {gas:.0f} ppm", *dissent])
 
 
 def _strip_image(log: StreamLog, variable: xr.DataArray) -> NDArray[np.float64]:

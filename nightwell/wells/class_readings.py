@@ -32,6 +32,8 @@ def read_classes(result: xr.DataTree, log: StreamLog, rows: slice, besides: str)
     if read is None or not read.readings:
         return Reading("no class holds in most of it", (), ())
     words = "; ".join(f"{title}: {reading}" for title, reading in read.readings.items())
+    if read.dissent:
+        words += f". {read.dissent}"
     curves = [log.curve(name) for name in read.values if name != besides]
     evidence = tuple(evidence_of(curve, rows) for curve in curves if curve is not None)
     every = interpretation.data_vars.values()

@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 
 _SMOOTHED = 5  # steps of the running median that outliers are clipped to
 _CLIP_SIGMAS = 3.0
+_MOST_WANDER = 0.9  # above it a curve is a walk that no mean describes: then only large changes are left
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,10 @@ def find_changes(curve: str, depth: Floats, value: Floats, rule: ContactRule) ->
     scatter = max(MAD_TO_SIGMA * float(np.median(np.abs(np.diff(level)))) / np.sqrt(2.0), rule.least_change / 4.0)
     clipped = _clipped(level, _CLIP_SIGMAS * scatter)
     search = ruptures.KernelCPD(kernel="linear", min_size=least)
-    cuts = search.fit(clipped[:, None]).predict(pen=rule.penalty * scatter**2 * np.log(level.size))[:-1]
+    wander = wander_of(level)
+    factor = max(rule.penalty, rule.wander_penalty * (1.0 + wander) / (1.0 - wander) ** 2)
+    penalty = factor * scatter**2 * np.log(level.size)
+    cuts = search.fit(clipped[:, None]).predict(pen=penalty)[:-1]
     kept = _large_enough(level, [int(cut) for cut in cuts], rule.least_change)
     edges = [0, *kept, level.size]
     changes = []
@@ -103,6 +107,19 @@ def find_changes(curve: str, depth: Floats, value: Floats, rule: ContactRule) ->
         depth_m, gap_m = _refined(at, x, centre[cut - 1], centre[cut], (above, below))
         changes.append(Change(curve, depth_m, gap_m, 10.0**above, 10.0**below))
     return changes
+
+
+def wander_of(level: Floats) -> float:
+    """Return how much a curve wanders: the correlation of neighbouring steps, from 0 to ``_MOST_WANDER``.
+
+    ``median |x(i+2) - x(i)|^2 / median |x(i+1) - x(i)|^2 - 1``, which a few changes of the mean do not disturb
+    [Chakar2017]_. Differences of a curve that wanders hide its scatter: the variance of its means over many steps is
+    ``(1 + rho) / (1 - rho)^2`` times that which the differences show.
+    """
+    if level.size < 3:  # noqa: PLR2004 - two steps apart
+        return 0.0
+    one, two = (float(np.median(np.abs(level[k:] - level[:-k]))) for k in (1, 2))
+    return float(np.clip(two**2 / one**2 - 1.0, 0.0, _MOST_WANDER)) if one > 0.0 else 0.0
 
 
 def agree(changes: Mapping[str, list[Change]], rule: ContactRule) -> list[Contact]:

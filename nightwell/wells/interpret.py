@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +21,29 @@ from nightwell.wells.streams import Stream
 
 Floats = NDArray[np.float64]
 
+#: Fluids that classes stand for, each between its neighbours: what lies two steps apart contradicts.
+FLUIDS = ("gas", "condensate", "oil", "residual_oil")
+
 #: Code of a depth that no class of an exclusive classification holds.
 UNCLASSIFIED = -1
 
 
 @dataclass(frozen=True, slots=True)
 class FluidClass:
-    """One class: it holds where its condition on indicators holds."""
+    """One class: it holds where its condition on indicators holds.
+
+    Parameters
+    ----------
+    name, condition, reading
+        Name, condition on indicators, what it says.
+    fluids
+        Which of ``FLUIDS`` it stands for; none for a class that says something else. By them the methods are compared.
+    """
 
     name: str
     condition: Condition
     reading: str
+    fluids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +103,15 @@ class Interval:
     values
         Median over the interval of the total gas and of each indicator that the readings rest on; NaN when none was
         measured.
+    dissent
+        How the methods differ on the fluid, in words; empty where they do not.
     """
 
     top_m: float
     bottom_m: float
     readings: Mapping[str, str]
     values: Mapping[str, float]
+    dissent: str = ""
 
 
 def load_classifications(extra_dir: Path | str | None = None) -> tuple[Classification, ...]:
@@ -186,6 +202,7 @@ def interpretation_dataset(
             "flag_masks": [1 << k for k in range(len(one.classes))],
             "flag_meanings": " ".join(c.name for c in one.classes),
             "readings": [c.reading for c in one.classes],
+            "fluids": [" ".join(c.fluids) for c in one.classes],
             "conditions": [c.condition.text for c in one.classes],
             "only_where": "" if one.only_where is None else one.only_where.text,
             "rests_on": list(one.inputs),
@@ -237,6 +254,30 @@ def classes_held(variable: xr.DataArray, start: int, stop: int) -> list[int]:
     return [k for k, mask in enumerate(variable.attrs["flag_masks"]) if np.mean((bits & mask) != 0) > 0.5]  # noqa: PLR2004 - a majority
 
 
+def dissent_of(interpretation: xr.Dataset, start: int, stop: int) -> str:
+    """Say how the methods differ on the fluid of some rows; empty where one fluid suits them all.
+
+    A method stands for the fluids of all of its classes that hold in most of the rows. Two methods without a fluid in
+    common differ; they contradict each other where even the nearest of their fluids have another between them.
+    """
+    held: dict[str, set[int]] = {}
+    for variable in interpretation.data_vars.values():
+        named = [str(text).split() for text in np.atleast_1d(variable.attrs.get("fluids", []))]
+        fluids = {FLUIDS.index(one) for k in classes_held(variable, start, stop) if k < len(named) for one in named[k]}
+        if fluids:
+            held[str(variable.attrs["long_name"])] = fluids
+    steps = [min(abs(a - b) for a in one for b in other) for one, other in combinations(held.values(), 2)]
+    apart = max(steps, default=0)
+    if apart == 0:
+        return ""
+    words = [
+        f"{' or '.join(FLUIDS[k].replace('_', ' ') for k in sorted(fluids))} by {title}"
+        for title, fluids in held.items()
+    ]
+    verb = "contradict each other" if apart > 1 else "differ"
+    return f"The methods {verb}: {', '.join(words)}"
+
+
 def _majority(codes: NDArray[np.uint16], depth: Floats, thickness_m: float) -> NDArray[np.uint16]:
     """Return the most frequent code among the neighbours of each depth, within ``thickness_m``."""
     spacing = float(np.median(np.diff(depth))) if depth.size > 1 else thickness_m
@@ -283,7 +324,8 @@ def _interval(interpretation: xr.Dataset, indicators: xr.Dataset, depth: Floats,
         name: float(np.nanmedian(column)) if np.isfinite(column).any() else float("nan")
         for name, column in columns.items()
     }
-    return Interval(float(depth[start]), float(depth[stop - 1]), readings, values)
+    dissent = dissent_of(interpretation, start, stop)
+    return Interval(float(depth[start]), float(depth[stop - 1]), readings, values, dissent)
 
 
 def _classification(entry: Mapping[str, object], subject: str) -> Classification:
@@ -301,14 +343,20 @@ def _classification(entry: Mapping[str, object], subject: str) -> Classification
             only_where=None if only_where is None else parse_condition(str(only_where), subject=subject),
             streams=tuple(Stream(str(stream)) for stream in (streams if isinstance(streams, list) else [])),
             classes=tuple(
-                FluidClass(one["name"], parse_condition(one["condition"], subject=subject), one["reading"])
+                FluidClass(
+                    one["name"],
+                    parse_condition(one["condition"], subject=subject),
+                    one["reading"],
+                    tuple(FLUIDS[FLUIDS.index(fluid)] for fluid in one.get("fluids", [])),
+                )
                 for one in classes
             ),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             subject,
-            expected="name, version, title, source, exclusive, and classes with name, condition and reading",
+            expected="name, version, title, source, exclusive, and classes with name, condition, reading and, where"
+            f" they stand for a fluid, fluids out of {', '.join(FLUIDS)}",
             found=f"{type(error).__name__}: {error}",
             cause="a field was left out or misspelt",
             next_step="correct the file; docs/indicators.md describes every field",

@@ -124,6 +124,9 @@ class ContactRule(Rule):
         Thinner segments are not sought.
     penalty
         Of a change point: ``penalty * scatter^2 * ln(steps)``.
+    wander_penalty
+        The same of a curve that wanders, times ``(1 + rho) / (1 - rho)^2`` with rho the correlation of neighbouring
+        steps; the larger of the two counts.
     least_change
         Least change of the segment's median [log10 units].
     """
@@ -136,6 +139,7 @@ class ContactRule(Rule):
     step_m: float
     least_segment_m: float
     penalty: float
+    wander_penalty: float
     least_change: float
 
 

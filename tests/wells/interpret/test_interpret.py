@@ -9,7 +9,15 @@ import pytest
 import xarray as xr
 
 from nightwell.errors import InputError
-from nightwell.wells.interpret import classify, find_intervals, interpretation_dataset, load_classifications
+from nightwell.wells.interpret import (
+    FLUIDS,
+    classify,
+    dissent_of,
+    find_intervals,
+    interpretation_dataset,
+    load_classifications,
+    read_interval,
+)
 from nightwell.wells.streams import Stream
 
 CLASSIFICATIONS = {one.name: one for one in load_classifications()}
@@ -112,5 +120,30 @@ def test_a_user_changes_thresholds_in_a_file(tmp_path: Path) -> None:
     mine = {one.name: one for one in load_classifications(tmp_path)}["oil_indicator"]
     assert classify(mine, indicators(oil_indicator=[0.1, 0.3])).tolist() == [[False], [True]]
     (tmp_path / "mine.toml").write_text('[[classification]]\nname = "oil_indicator"\n')
-    with pytest.raises(InputError, match="classes with name, condition and reading"):
+    with pytest.raises(InputError, match="classes with name, condition, reading"):
         load_classifications(tmp_path)
+
+
+def test_methods_that_differ_or_contradict_each_other_are_named() -> None:
+    def said(**values: float) -> str:
+        table = indicators(**{name: [value] * 20 for name, value in values.items()})
+        read = interpretation_dataset(CLASSIFICATIONS.values(), table, Stream.TRAP_GAS)
+        interval = read_interval(read, table, 1000.0, 1010.0)
+        assert interval is not None
+        assert interval.dissent == dissent_of(read, 0, 20)
+        return interval.dissent
+
+    gas = {"haworth_wetness": 5.0, "haworth_balance": 50.0}
+    assert said(**gas, pixler_c1_c2=30.0) == ""
+    assert said(**gas, pixler_c1_c2=17.0) == "", "condensate or gas: gas suits both"
+    assert said(**gas, pixler_c1_c2=12.0) == (
+        "The methods differ: gas by Haworth class, condensate or oil by Pixler C1/C2 zones"
+    )
+    assert said(**gas, oil_indicator=0.2).startswith("The methods contradict each other: gas by Haworth class, oil by")
+    assert said(**gas) == "", "one method has nobody to differ with"
+    assert said(haworth_wetness=30.0, haworth_balance=3.0, pixler_c1_c2=3.0, haworth_character=0.8) == ""
+
+
+def test_every_shipped_class_of_a_fluid_says_which() -> None:
+    for name in ("haworth", "haworth_character", "pixler", "oil_indicator"):
+        assert all(set(one.fluids) <= set(FLUIDS) and one.fluids for one in CLASSIFICATIONS[name].classes), name

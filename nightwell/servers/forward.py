@@ -1,12 +1,12 @@
 """The only way out of a virtual server's network: a forwarder with a fixed list of addresses.
 
-Run as a program by this host's Python, with nothing but the standard library: it goes into the network namespace of a
-virtual server, gives its loopback device the addresses that the program will ask for, listens on them there, and comes
-back. From then on it accepts inside and connects outside. There is no route, no name service and no other listener, so
-what is not in the list cannot be reached. It ends with the virtual server.
+Run as a program by this host's Python, without the libraries of others, so that it starts at once: it goes into the
+network namespace of a virtual server, gives its loopback device the addresses that the program will ask for, listens
+on them there, and comes back. From then on it accepts inside and connects outside. There is no route, no name service
+and no other listener, so what is not in the list cannot be reached. It ends with the virtual server.
 
-Arguments: the process id of the virtual server's first process, then ``address,port,host,port`` for each pair.
-Prints ``ready`` when it listens.
+Arguments: the process id of the virtual server's first process, then each route as JSON. Prints ``ready`` when it
+listens.
 """
 
 from __future__ import annotations
@@ -15,13 +15,19 @@ import array
 import contextlib
 import ctypes
 import fcntl
+import json
 import os
 import select
 import socket
+import ssl
 import struct
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nightwell.nbd.tls import TlsFiles
+from nightwell.servers.export_gate import ExportGate, pump_both
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCGIFINDEX = 0x8916, 0x891C, 0x8933
@@ -31,21 +37,22 @@ _CONNECT_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where to listen inside, and what to connect to outside."""
+    """Where to listen inside, and what to connect to outside; ``export`` and ``tls`` as in the port's ``Address``."""
 
     address: str
     port: int
     host: str
     host_port: int
+    export: str | None = None
+    tls: tuple[str, str, str] | None = None  # files of CA, certificate and key
 
     @classmethod
     def parse(cls, text: str) -> Route:
         """Read one argument."""
-        address, port, host, host_port = text.rsplit(",", 3)
-        return cls(address, int(port), host, int(host_port))
+        return cls(**json.loads(text))
 
     def __str__(self) -> str:
-        return f"{self.address},{self.port},{self.host},{self.host_port}"
+        return json.dumps(asdict(self))
 
 
 def main() -> int:
@@ -143,13 +150,28 @@ def _join(inside: socket.socket, route: Route) -> None:
         except OSError:
             return  # the program sees its connection end, as when nobody listens
         outside.settimeout(None)
+        for each in (inside, outside):
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if route.export is not None:
+            opened = _opened(inside, outside, route, route.export)
+            if opened is None:
+                outside.close()
+                return
+            outside = opened
         with outside:
-            for each in (inside, outside):
-                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if isinstance(outside, ssl.SSLSocket):
+                pump_both(inside, outside)
+                return
             back = threading.Thread(target=_pump, args=(outside, inside), daemon=True)
             back.start()
             _pump(inside, outside)
             back.join()
+
+
+def _opened(inside: socket.socket, outside: socket.socket, route: Route, export: str) -> socket.socket | None:
+    gate = ExportGate(inside, outside, export)
+    tls = None if route.tls is None else TlsFiles(*(Path(each) for each in route.tls))
+    return gate.outside if gate.open(route.host, tls) else None
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
@@ -168,7 +190,3 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
     finally:
         os.close(reading)
         os.close(writing)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,12 +7,18 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import closing
+from pathlib import Path
 
+import nightwell
 from nightwell.errors import NotFoundError
-from nightwell.servers import forward
+from nightwell.servers.forward import Route
 from nightwell.servers.port import Address, ServerSpec
 
 _NETWORK = "198.18.0."  # RFC 2544: routed nowhere, so no address of a spec is hidden by it
+
+# Without the site's packages, of which it needs none: it starts three times as fast.
+_START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from nightwell.servers.forward import main; sys.exit(main())"
+_LIBRARY = str(Path(nightwell.__file__).parents[1])
 
 
 def names_inside(addresses: tuple[Address, ...]) -> dict[str, str]:
@@ -30,11 +36,9 @@ def open_network(spec: ServerSpec, pid: int, *, environment: Mapping[str, str]) 
         It could not go into the server's network.
     """
     named = names_inside(spec.reachable)
-    routes = [
-        forward.Route(named.get(each.host, each.host), each.port, each.host, each.port) for each in spec.reachable
-    ]
+    routes = [_route(each, named.get(each.host, each.host)) for each in spec.reachable]
     child = subprocess.Popen(
-        [sys.executable, "-S", "-E", forward.__file__, str(pid), *map(str, routes)],
+        [sys.executable, "-S", "-E", "-c", _START, _LIBRARY, str(pid), *map(str, routes)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -49,6 +53,11 @@ def open_network(spec: ServerSpec, pid: int, *, environment: Mapping[str, str]) 
         said = child.stderr.read().decode(errors="replace").strip()
     child.wait()
     raise _no_network(spec, said)
+
+
+def _route(to: Address, address: str) -> Route:
+    tls = None if to.tls is None else (str(to.tls.ca), str(to.tls.certificate), str(to.tls.key))
+    return Route(address, to.port, to.host, to.port, to.export, tls)
 
 
 def _is_literal(host: str) -> bool:

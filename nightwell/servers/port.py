@@ -12,13 +12,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import IO, Protocol
 
+from nightwell.nbd.tls import TlsFiles
 
-@dataclass(frozen=True, slots=True, order=True)
+
+@dataclass(frozen=True, slots=True)
 class Address:
-    """A TCP address as the program writes it: a name or a literal address, and a port."""
+    """A TCP address as the program writes it: a name or a literal address, and a port.
+
+    Where the driver limits the network, ``export`` says that an NBD server is there of which the program may open this
+    export and no other. With ``tls`` the driver proves itself to that server; the program speaks without TLS.
+    """
 
     host: str
     port: int
+    export: str | None = None
+    tls: TlsFiles | None = None
 
 
 class Limit(StrEnum):

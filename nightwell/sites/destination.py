@@ -23,11 +23,12 @@ from nightwell.mover.job import (
     TlsPaths,
     mover_command,
 )
+from nightwell.nbd.tls import TlsFiles
 from nightwell.protocol import NO_FACTS, Effect, EffectContext, Facts, FactValue, Step
 from nightwell.server_settings import ServersSettings
 from nightwell.servers.port import ServerSpec, VirtualServers
 from nightwell.settings import TlsSettings
-from nightwell.sites.reach import reachable
+from nightwell.sites.reach import reachable, without_tls
 from nightwell.sites.requests import BackupAnswer, BackupRequest, RestoreRequest
 from nightwell.store.grants.port import Grant, Rights, StoreGrants
 from nightwell.store.location import StoreLocation
@@ -115,7 +116,7 @@ class DestinationEffects:
                 cpus=self.settings.cpus,
                 processes=self.settings.processes,
                 files=self._tls_files(),
-                reachable=reachable(context.facts.text("import_url"), self.location.endpoint_url),
+                reachable=reachable(context.facts.text("import_url"), self.location.endpoint_url, self._own_tls()),
             )
         )
         self._keep_only_while_ours(context)
@@ -149,7 +150,7 @@ class DestinationEffects:
                 fencing_token=request.fencing_token,
                 volume=request.volume,
                 source=request.source,
-                url=context.facts.text("import_url"),
+                url=self._export_url(context),
                 store=self._address(),
                 mode=CopyMode(request.mode.value),
                 tls=self._tls_paths(),
@@ -186,7 +187,7 @@ class DestinationEffects:
                 run_id=context.run_id,
                 volume=request.volume,
                 version_id=request.version_id,
-                url=context.facts.text("import_url"),
+                url=self._export_url(context),
                 store=self._address(),
                 tls=self._tls_paths(),
                 verify=True,
@@ -229,16 +230,28 @@ class DestinationEffects:
         at = self.location
         return StoreAddress(at.endpoint_url, at.bucket, at.prefix, at.region, at.outage_s)
 
+    def _speaks_for_mover(self) -> bool:
+        """Whether the driver stands between the mover and the array, and so keeps the certificates to itself."""
+        return self.servers.isolation.network
+
+    def _export_url(self, context: EffectContext) -> str:
+        url = context.facts.text("import_url")
+        return without_tls(url) if self._speaks_for_mover() else url
+
+    def _own_tls(self) -> TlsFiles | None:
+        tls = self.tls
+        return None if tls is None else TlsFiles(ca=tls.ca, certificate=tls.certificate, key=tls.key)
+
     def _tls_files(self) -> dict[str, str]:
         """Return the certificates' texts under the names that the mover is told."""
-        if self.tls is None:
+        if self.tls is None or self._speaks_for_mover():
             return {}
         here = (self.tls.ca, self.tls.certificate, self.tls.key)
         there = (_INSIDE.ca, _INSIDE.certificate, _INSIDE.key)
         return {str(inside): _text_of(path) for path, inside in zip(here, there, strict=True)}
 
     def _tls_paths(self) -> TlsPaths | None:
-        return None if self.tls is None else _INSIDE
+        return None if self.tls is None or self._speaks_for_mover() else _INSIDE
 
 
 def server_id(run_id: str) -> str:

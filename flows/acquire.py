@@ -8,6 +8,8 @@ from pathlib import Path
 from prefect import flow
 
 from nightwell.wells.acquire.session import InstrumentDriver, Limits, Request
+from nightwell.wells.acquire.wits_feed import WitsAddress
+from nightwell.wells.wits0 import WitsUnits
 from tasks.acquire import acquire_scans, report_acquisition
 from tasks.blocks import load_site_settings
 
@@ -20,6 +22,8 @@ def acquire_well(  # noqa: PLR0917 - they are fields of Prefect's form
     recording: str | None = None,
     gas_log: str | None = None,
     drilling: str | None = None,
+    wits: str = "",
+    wits_units: WitsUnits = WitsUnits.METRIC,
     device: str = "",
     valve_command: str = "",
     multiplier: bool = False,  # noqa: FBT001, FBT002 - a parameter in Prefect's form
@@ -35,7 +39,9 @@ def acquire_well(  # noqa: PLR0917 - they are fields of Prefect's form
         schedule: File of the switching schedule; by default the one that ships, or what a recording holds.
         recording: For replay, a folder of raw scans or a CSV of quadrupole software.
         gas_log: For simulated, a gas log to simulate from.
-        drilling: For srs-rga, the record of the rig, CSV in time, which grows while it drills.
+        drilling: For srs-rga, the record of the rig in time, which grows while it drills; with wits, where it is kept.
+        wits: For srs-rga, host:port of the rig's live WITS level 0 stream.
+        wits_units: Units of that stream: metric or fps.
         device: For srs-rga, the serial device.
         valve_command: For srs-rga, the program that turns the inlet valve to {port}.
         multiplier: For srs-rga, whether to use the electron multiplier.
@@ -50,6 +56,7 @@ def acquire_well(  # noqa: PLR0917 - they are fields of Prefect's form
         recording=_path(recording),
         gas_log=_path(gas_log),
         drilling=_path(drilling),
+        wits=WitsAddress.parse(wits, wits_units) if wits else None,
         device=device,
         valve_command=tuple(shlex.split(valve_command)),
         multiplier=multiplier,

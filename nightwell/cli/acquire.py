@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nightwell.cli.common import AsJson, command, print_json, print_rows, say, settings
+from nightwell.cli.imports import one_of
 
 if TYPE_CHECKING:
     from nightwell.wells.acquire.plan import Progress
@@ -34,7 +35,11 @@ def acquire(
     schedule_file: Annotated[Path | None, typer.Option("--schedule", help="Switching schedule (TOML).")] = None,
     recording: Annotated[Path | None, typer.Option(help="replay: raw scans, or CSV of quadrupole software.")] = None,
     gas_log: Annotated[Path | None, typer.Option(help="simulated: gas log to simulate from.")] = None,
-    drilling: Annotated[Path | None, typer.Option(help="srs-rga: record of the rig that grows, CSV in time.")] = None,
+    drilling: Annotated[
+        Path | None, typer.Option(help="srs-rga: record of the rig that grows; with --wits the file it is kept in.")
+    ] = None,
+    wits: Annotated[str, typer.Option(help="srs-rga: the rig's live WITS0 stream, host:port.")] = "",
+    wits_units: Annotated[str, typer.Option(help="Units of that stream: metric or fps.")] = "metric",
     device: Annotated[str, typer.Option(help="srs-rga: serial device.")] = "",
     valve_command: Annotated[str, typer.Option(help="srs-rga: program that turns the valve to {port}.")] = "",
     multiplier: Annotated[bool, typer.Option("--multiplier", help="srs-rga: use the electron multiplier.")] = False,
@@ -45,7 +50,10 @@ def acquire(
 ) -> None:
     """Run an instrument by a switching schedule; every scan is committed as it arrives. Give it again to go on."""
     from nightwell.wells.acquire import session
+    from nightwell.wells.acquire.wits_feed import WitsAddress
+    from nightwell.wells.wits0 import WitsUnits
 
+    units = one_of(WitsUnits, wits_units, "--wits-units")
     request = session.Request(
         well=name,
         driver=_driver(driver),
@@ -53,6 +61,7 @@ def acquire(
         recording=recording,
         gas_log=gas_log,
         drilling=drilling,
+        wits=WitsAddress.parse(wits, units) if wits else None,
         device=device,
         valve_command=tuple(shlex.split(valve_command)),
         multiplier=multiplier,

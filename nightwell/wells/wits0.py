@@ -25,6 +25,9 @@ from nightwell.errors import InputError
 #: Stands for "no value" in a numeric item.
 NULL = -9999.0
 
+#: What is read as "no value": streams of Pason's recorder carry the second beside the first.
+NULLS = (NULL, -8888.0)
+
 #: First line and last line of a frame.
 FRAME_START, FRAME_END = "&&", "!!"
 
@@ -282,7 +285,7 @@ def _read(record: int, item: int, text: str) -> Value | None:
         value = float(text) if text else math.nan
     except ValueError:
         return text if known is None else None
-    return math.nan if value == NULL or not math.isfinite(value) else value
+    return math.nan if value in NULLS or not math.isfinite(value) else value
 
 
 def _same(one: Value, other: Value) -> bool:

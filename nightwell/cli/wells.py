@@ -190,8 +190,9 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write an analysis as LAS 2.0, CSV, Zarr or WITS level 0 records."""
-    from nightwell.report.exports import write_csv, write_wits, write_zarr
+    from nightwell.report.exports import write_csv, write_zarr
     from nightwell.report.las import write_las
+    from nightwell.report.wits import write_wits
 
     result, chosen = _archive(name).open(analysis), _stream(stream)
     if form is ExportFormat.ZARR:

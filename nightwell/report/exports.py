@@ -1,11 +1,11 @@
-"""Results for other programs: CSV with a sidecar, stock Zarr, and WITS level 0 records."""
+"""Results for other programs: CSV with a sidecar, and stock Zarr."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from io import StringIO
 from os import PathLike
@@ -17,16 +17,11 @@ from numpy.typing import NDArray
 
 from nightwell.errors import ConflictError
 from nightwell.report import style
-from nightwell.report.curves import UNSEEN_SPECIES
 from nightwell.report.las import flag_words
 from nightwell.wells.streams import Stream
-from nightwell.wells.wits0 import Value, WitsRecord, item_number, wits_items, write_wits0
 from nightwell.whole_file import written_whole
 
 Floats = NDArray[np.float64]
-
-#: Gas by depth, of the returns; the record of WITS that a gas log goes into.
-WITS_RECORD = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,60 +111,6 @@ def write_zarr(result: xr.DataTree, path: str | PathLike[str]) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return target
-
-
-def write_wits(result: xr.DataTree, path: str | PathLike[str], stream: Stream = Stream.TRAP_GAS) -> Path:
-    """Write the gas of one stream as WITS level 0, record 13, one frame per depth.
-
-    Parameters
-    ----------
-    result
-        As :func:`~nightwell.wells.analysis.analyse_well`, with amounts in ppm.
-    path
-        Where to; written whole or not at all.
-    stream
-        Whose amounts.
-
-    Returns
-    -------
-    Path
-        The file, metric units. What is not detected or not measured is null (-9999), never zero. The well identifier
-        of a result that is simulated in part begins with ``SIMULATED``: a stream has no other place to say so.
-
-    Raises
-    ------
-    InputError
-        The result has no such stream, or no depths.
-    """
-    text = write_wits0(_wits_records(result, stream))
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(target) as draft:
-        draft.write_bytes(text.encode("ascii"))
-    return target
-
-
-def _wits_records(result: xr.DataTree, stream: Stream) -> Iterator[WitsRecord]:
-    log = style.cut(result, style.PlotOptions(stream=stream), "WITS records")
-    names = log.species["species"].to_numpy().tolist()
-    flag, value = log.species["flag"].to_numpy(), log.species["value"].to_numpy().astype(np.float64)
-    value = np.where((flag & UNSEEN_SPECIES) != 0, np.nan, value)
-    items = {
-        item: names.index(known.channel)
-        for (record, item), known in wits_items().items()
-        if record == WITS_RECORD and known.channel in names
-    }
-    well = str(result.attrs["well"]).encode("ascii", "replace").decode()
-    if result.attrs.get("simulated"):
-        well = f"SIMULATED {well}"
-    first: Mapping[int, Value] = {
-        item_number(WITS_RECORD, "WID"): well,
-        item_number(WITS_RECORD, "RID"): float(WITS_RECORD),
-    }
-    depth_item, order_item = item_number(WITS_RECORD, "DRTM"), item_number(WITS_RECORD, "SQID")
-    for row, depth in enumerate(log.depth.tolist()):
-        gases = {item: float(value[row, at]) for item, at in items.items()}
-        yield WitsRecord(WITS_RECORD, {**first, order_item: float(row + 1), depth_item: depth, **gases})
 
 
 def _columns(dataset: xr.Dataset, dim: str) -> list[tuple[CsvColumn, Floats]]:

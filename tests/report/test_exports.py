@@ -13,7 +13,10 @@ import zarr
 
 from nightwell.errors import ConflictError, InputError
 from nightwell.report.curves import UNSEEN_SPECIES
-from nightwell.report.exports import WITS_RECORD, write_csv, write_wits, write_zarr
+from nightwell.report.exports import write_csv, write_zarr
+from nightwell.report.wits import CUTTINGS_RECORD, GAS_RECORD, MUD_RECORD, SHOW_RECORD, write_wits
+from nightwell.wells.findings import Evidence, Finding, FindingKind, findings_dataset
+from nightwell.wells.gas_log import import_gas_log
 from nightwell.wells.streams import Stream
 from nightwell.wells.wits0 import item_number, read_wits0
 
@@ -54,20 +57,47 @@ def test_zarr_opens_without_nightwell(result: xr.DataTree, tmp_path: Path) -> No
 def test_wits_holds_amounts_and_nulls_where_nothing_was_detected(result: xr.DataTree, tmp_path: Path) -> None:
     path = write_wits(result, tmp_path / "well.wits")
     stream = read_wits0(path.read_text())
-    records = stream.of(WITS_RECORD)
+    records = stream.of(GAS_RECORD)
     species = result["trap_gas/species"].to_dataset()
     assert not stream.problems
     assert len(records) == species.sizes["depth"]
-    assert str(records[0].values[item_number(WITS_RECORD, "WID")]).startswith("SIMULATED")
+    assert str(records[0].values[item_number(GAS_RECORD, "WID")]).startswith("SIMULATED")
     for mnemonic, name in (("MTHA", "methane"), ("NPNA", "n_pentane")):
         one = species.sel(species=name)
         hidden = (one["flag"].to_numpy() & UNSEEN_SPECIES) != 0
-        found = np.array([record.number(item_number(WITS_RECORD, mnemonic)) for record in records])
+        found = np.array([record.number(item_number(GAS_RECORD, mnemonic)) for record in records])
         assert np.isnan(found[hidden]).all()
         kept = ~hidden & (one["value"].to_numpy() >= 1.0)
         assert np.abs(found[kept] - one["value"].to_numpy()[kept]).max(initial=0.0) <= 0.5
-    depth = [record.number(item_number(WITS_RECORD, "DRTM")) for record in records]
+    depth = [record.number(item_number(GAS_RECORD, "DRTM")) for record in records]
     assert np.allclose(depth, species["depth"], atol=0.01)
+
+
+def test_wits_holds_the_mud_the_cuttings_and_the_shows(result: xr.DataTree, tmp_path: Path) -> None:
+    evidence = Evidence("total_gas", "Total gas", "ppm", 20_000.0, 100.0, ">=", 50.0, "median", 60, 60)
+    show = Finding(FindingKind.SHOW, "trap_gas", 1816.0, 1844.0, "Gas stands out", "zone@1", "planted", (evidence,))
+    planted = result.copy()
+    planted["findings"] = xr.DataTree(findings_dataset([show]))
+    path = write_wits(planted, tmp_path / "well.wits")
+    stream = read_wits0(path.read_text())
+    gas = result["trap_gas/indicators"].to_dataset().sel(indicator="total_gas")
+    mud = stream.of(MUD_RECORD)
+    percent = np.array([record.number(item_number(MUD_RECORD, "GASA")) for record in mud])
+    assert np.allclose(percent, gas["value"].to_numpy() / 1e4, rtol=1e-5, equal_nan=True)
+    (told,) = stream.of(SHOW_RECORD)
+    assert [told.number(item_number(SHOW_RECORD, name)) for name in ("DSTM", "DSBM")] == [1816.0, 1844.0]
+    assert "Gas stands out" in str(told.values[item_number(SHOW_RECORD, "WCOM")])
+    samples = result["mud_fluid/species"].to_dataset().sel(species="methane")
+    inside = samples["value"].to_numpy()[(samples.depth.to_numpy() >= 1816) & (samples.depth.to_numpy() <= 1844)]
+    assert told.number(item_number(SHOW_RECORD, "MTHM")) == pytest.approx(float(np.median(inside)), abs=0.5)
+    again = import_gas_log(path)
+    assert again.table.sizes["depth"] == result["trap_gas/species"].sizes["depth"]
+    crushed = read_wits0(write_wits(result, tmp_path / "c.wits", Stream.CUTTINGS_CRUSH).read_text())
+    found = [record.number(item_number(CUTTINGS_RECORD, "GCUT")) for record in crushed.of(CUTTINGS_RECORD)]
+    expected = result["cuttings_crush/indicators"].to_dataset().sel(indicator="total_gas")["value"].to_numpy() / 1e4
+    assert np.allclose(found, expected, rtol=1e-5, equal_nan=True)
+    assert not crushed.of(MUD_RECORD)
+    assert not crushed.of(SHOW_RECORD)
 
 
 def test_a_stream_that_was_not_measured_is_not_exported(result: xr.DataTree, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
 import pytest
+import xarray as xr
 from cli.bad_settings import settings_with
 from cli.command import Cli, assert_one_error
 from machine import Machine
@@ -80,3 +82,70 @@ def test_thresholds_of_ones_own_are_used(machine: Machine, log: Path, tmp_path: 
 )
 def test_what_cannot_be_reported_is_one_error(cli: Cli, log: Path, words: list[str], kind: str, found: str) -> None:
     assert_one_error(cli.run(*(word.format(log=log) for word in words), "--json"), kind=kind, said=found)
+
+
+OWN_INDICATORS = """
+[[indicator]]
+name = "mine"
+version = 1
+title = "My ratio"
+formula = "propane / (ethane + propane)"
+units = "1"
+group = "gaseous_petroleum"
+inputs = "species"
+source = "my own note"
+curve = "MINE"
+[indicator.control]
+inputs = { ethane = 6.0, propane = 2.0 }
+value = 0.25
+
+[[indicator]]
+name = "methane_hydrogen_sulfide"
+version = 1
+title = "A ratio of nothing"
+formula = "methane / hydrogen_sulfide"
+units = "1"
+group = "inorganic"
+inputs = "species"
+source = "my own note"
+curve = "NOTHING"
+[indicator.control]
+inputs = { methane = 6.0, hydrogen_sulfide = 2.0 }
+value = 3.0
+
+[[indicator]]
+name = "mine_across"
+version = 1
+title = "My contrast"
+formula = "trap_gas.methane / cuttings_crush.methane"
+units = "1"
+group = "gaseous_petroleum"
+inputs = "species"
+source = "my own note"
+align = { onto = "cuttings_crush", rule = "interpolated", tolerance_m = 2.0 }
+[indicator.control]
+inputs = { trap_gas.methane = 6.0, cuttings_crush.methane = 2.0 }
+value = 3.0
+"""
+
+
+def test_indicators_of_ones_own_come_from_a_file_alone(machine: Machine, log: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    (folder / "mine.toml").write_text(OWN_INDICATORS)
+    own = settings_with(machine, tmp_path, {"wells.profiles": str(folder)})
+    own.json("well", "import", tmp_path / "scans", "--gas-log", log, "--name", "with-my-own")
+    own.json("well", "analyse", tmp_path / "scans")
+    own.json("well", "export", "with-my-own", tmp_path / "well.csv", "--format", "csv")
+    rows = list(csv.DictReader(line for line in (tmp_path / "well.csv").read_text().splitlines() if line[0] != "#"))
+    inside = [row for row in rows if 1102 <= float(row["depth"]) <= 1118]
+    assert all(abs(float(row["mine"]) - 8 / 28) < 0.05 for row in inside), "320 of 800 + 320 ppm"
+    nothing = [row["methane_hydrogen_sulfide"] for row in rows if int(row["hydrogen_sulfide_FLAG"]) & 2]
+    assert len(nothing) > 10
+    assert set(nothing) == {""}, "a ratio to what is not detected is not a number"
+    own.json("well", "export", "with-my-own", tmp_path / "well.zarr", "--format", "zarr")
+    across = xr.open_datatree(tmp_path / "well.zarr", engine="zarr", consolidated=False)["across/indicators"]
+    assert "mine_across" in across["indicator"].to_numpy().tolist()
+    broken = OWN_INDICATORS.replace("value = 0.25", "value = 0.5")
+    (folder / "mine.toml").write_text(broken)
+    assert_one_error(own.run("well", "analyse", tmp_path / "scans", "--json"), kind="InputError", said="control")

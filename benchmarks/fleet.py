@@ -97,7 +97,7 @@ class FleetRun:
     by_hand: list[HandRow]
 
 
-SIZES = (Size(60.0, 4), Size(600.0, 4), Size(2400.0, 2))
+SIZES = (Size(60.0, 100), Size(600.0, 16), Size(2400.0, 4))
 SMOKE = (Size(25.0, 2),)
 
 

@@ -12,9 +12,10 @@ from nightwell.wells.acquire.wits_feed import WitsAddress
 from nightwell.wells.wits0 import WitsUnits
 from tasks.acquire import acquire_scans, report_acquisition
 from tasks.blocks import load_site_settings
+from tasks.names import at_its_site
 
 
-@flow(name="acquire-well", flow_run_name="acquire {well} by {driver}", persist_result=False)
+@flow(name="acquire-well", flow_run_name=at_its_site("acquire {well} by {driver}"), persist_result=False)
 def acquire_well(  # noqa: PLR0917 - they are fields of Prefect's form
     well: str,
     driver: InstrumentDriver,

@@ -14,10 +14,11 @@ from nightwell.protocol import BackupMode, Run
 from tasks.blocks import load_site_settings
 from tasks.effects import as_tasks
 from tasks.limits import holding
+from tasks.names import at_its_site
 from tasks.watch import on_event
 
 
-@flow(name="backup-volume", flow_run_name="back up {volume} ({mode})", persist_result=False)
+@flow(name="backup-volume", flow_run_name=at_its_site("back up {volume} ({mode})"), persist_result=False)
 def backup_volume(volume: str, mode: BackupMode = BackupMode.SPLIT, keep_pair: bool = False) -> State[Any]:  # noqa: FBT001, FBT002  a toggle of the form
     """Back a volume up: copy pair, split, virtual server, store, resync.
 

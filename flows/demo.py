@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tomli_w
@@ -204,7 +205,7 @@ def _restore_and_compare(demo: _Demo, version_id: str) -> None:
 
 def _reanalyse(demo: _Demo) -> None:
     demo.console.rule("[bold]5  re-analysis of the well, from the newest backup[/]", align="left")
-    products = reanalyse_well(VOLUME, out=str(demo.out / "well"))
+    products: Any = reanalyse_well(VOLUME, out=str(demo.out / "well"))  # what the state holds that the flow returns
     for line in products.lines():
         demo.say(f"  {line}")
 

@@ -13,10 +13,11 @@ from nightwell.reanalysis import SCANS_PATH
 from nightwell.settings import MethodSettings
 from nightwell.wells.fleet.well_task import Ending
 from tasks.blocks import load_site_settings
+from tasks.names import at_its_site
 from tasks.wells import NightRequest, analyse_wells, publish_night
 
 
-@flow(name="reanalyse-wells", flow_run_name="re-analyse wells", persist_result=False)
+@flow(name="reanalyse-wells", flow_run_name=at_its_site("re-analyse wells"), persist_result=False)
 def reanalyse_wells(
     scans: str | None = None,
     volumes: list[str] | None = None,

@@ -17,6 +17,7 @@ from nightwell.sites.requests import BackupRequest, RestoreRequest
 from tasks.answers import publish_answer, recovered_key
 from tasks.blocks import load_site_settings
 from tasks.effects import as_tasks
+from tasks.names import at_its_site
 from tasks.watch import on_event
 
 
@@ -28,7 +29,7 @@ class Where(StrEnum):
     BOTH = "both"
 
 
-@flow(name="recover-runs", flow_run_name="recover runs ({site})", persist_result=False)
+@flow(name="recover-runs", flow_run_name=at_its_site("recover runs ({site})"), persist_result=False)
 def recover_runs(site: Where = Where.BOTH) -> list[str]:
     """Take up every run whose owner is gone, or that waits for an array: forward when possible, back when not.
 

@@ -12,12 +12,13 @@ from prefect.states import Completed
 from nightwell.sites.recovery_points import RecoveryPoint, Timeliness, recovery_points
 from tasks.artifacts import publish_recovery_points
 from tasks.blocks import load_site_settings
+from tasks.names import at_its_site
 from tasks.schedules import scheduled_volumes
 
 MISSED = "nightwell.recovery-point.missed"
 
 
-@flow(name="recovery-points", flow_run_name="recovery points of all volumes", persist_result=False)
+@flow(name="recovery-points", flow_run_name=at_its_site("recovery points of all volumes"), persist_result=False)
 def check_recovery_points(volumes: list[str] | None = None) -> State[Any]:
     """Publish the age of each volume's newest good version against its target (RPO), and tell which missed it.
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from prefect import flow
 from prefect.context import FlowRunContext
+from prefect.utilities.slugify import slugify
 
 from nightwell import __version__
 from nightwell.errors import NightwellError
@@ -22,35 +23,45 @@ from nightwell.sites.requests import (
     VersionAnswer,
 )
 from tasks.answers import answer_key, publish_answer
+from tasks.artifacts import publish_timeline
 from tasks.blocks import load_site_settings
 from tasks.effects import as_tasks
+from tasks.names import at_its_site
 from tasks.preflight import refuse_other_release
 from tasks.watch import WatchedProgress, on_event
 
 A = TypeVar("A", BackupAnswer, RestoreAnswer, FenceAnswer, VersionAnswer | None)
 
 
-@flow(name="carry-out-backup", flow_run_name="copy {request.volume} to the store", persist_result=False)
+@flow(name="carry-out-backup", flow_run_name=at_its_site("copy {request.volume} to the store"), persist_result=False)
 def carry_out_backup(request: BackupRequest) -> BackupAnswer:
     """Produce a virtual server, copy a volume to the store, delete the server.
 
     Args:
         request: What the source site asks for.
     """
-    return _answered(request.volume, lambda site: site.back_up(request), asked_by=request.nightwell_version)
+    return _answered(
+        request.volume, lambda site: site.back_up(request), asked_by=request.nightwell_version, run_id=request.run_id
+    )
 
 
-@flow(name="carry-out-restore", flow_run_name="copy {request.version_id} to {request.target}", persist_result=False)
+@flow(
+    name="carry-out-restore",
+    flow_run_name=at_its_site("copy {request.version_id} to {request.target}"),
+    persist_result=False,
+)
 def carry_out_restore(request: RestoreRequest) -> RestoreAnswer:
     """Produce a virtual server, copy a version to a volume, read it back, delete the server.
 
     Args:
         request: What the source site asks for.
     """
-    return _answered(request.target, lambda site: site.restore(request), asked_by=request.nightwell_version)
+    return _answered(
+        request.target, lambda site: site.restore(request), asked_by=request.nightwell_version, run_id=request.run_id
+    )
 
 
-@flow(name="fence-run", flow_run_name="fence {request.run_id}", persist_result=False)
+@flow(name="fence-run", flow_run_name=at_its_site("fence {request.run_id}"), persist_result=False)
 def fence_run(request: FenceRequest) -> FenceAnswer:
     """End all work of a run at this site, and say what it achieved.
 
@@ -60,7 +71,7 @@ def fence_run(request: FenceRequest) -> FenceAnswer:
     return _answered(request.volume, lambda site: site.fence(request))
 
 
-@flow(name="look-up-version", flow_run_name="look up {selector} of {volume}", persist_result=False)
+@flow(name="look-up-version", flow_run_name=at_its_site("look up {selector} of {volume}"), persist_result=False)
 def look_up_version(
     volume: str, selector: str = "latest", nightwell_version: str = __version__
 ) -> VersionAnswer | None:
@@ -74,10 +85,13 @@ def look_up_version(
     return _answered(volume, lambda site: site.look_up(volume, selector), asked_by=nightwell_version)
 
 
-def _answered(subject: str, work: Callable[[DestinationSite], A], *, asked_by: str = __version__) -> A:
+def _answered(
+    subject: str, work: Callable[[DestinationSite], A], *, asked_by: str = __version__, run_id: str | None = None
+) -> A:
     """Publish the answer or the error for a site that asked through the server, then return or raise it.
 
-    A fence says nothing of its release: what a run left must be ended whatever was upgraded meanwhile.
+    A fence says nothing of its release: what a run left must be ended whatever was upgraded meanwhile. With ``run_id``
+    the run's timeline at this site is published too, after the answer that the other site waits for.
     """
     # A flow that is called in the source's own process has no deployment; one that was asked for from afar has.
     context = FlowRunContext.get()
@@ -92,7 +106,15 @@ def _answered(subject: str, work: Callable[[DestinationSite], A], *, asked_by: s
         except NightwellError as error:
             if key is not None:
                 publish_answer(key, error)
+            _publish_timeline(site, subject, run_id)
             raise
-    if key is not None:
-        publish_answer(key, answer)
+        if key is not None:
+            publish_answer(key, answer)
+        _publish_timeline(site, subject, run_id)
     return answer
+
+
+def _publish_timeline(site: DestinationSite, subject: str, run_id: str | None) -> None:
+    if run_id is not None and site.ledger.journal.find(run_id) is not None:  # a request may be refused before
+        what = f"Copy of {subject} at the destination site"
+        publish_timeline(slugify(f"copy-{subject}"), what, site.ledger.journal.events(run_id))

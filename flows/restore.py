@@ -12,10 +12,11 @@ from flows.sites import source_of
 from tasks.blocks import load_site_settings
 from tasks.effects import as_tasks
 from tasks.limits import holding
+from tasks.names import at_its_site
 from tasks.watch import on_event
 
 
-@flow(name="restore-volume", flow_run_name="restore {volume} {version} to {target}", persist_result=False)
+@flow(name="restore-volume", flow_run_name=at_its_site("restore {volume} {version} to {target}"), persist_result=False)
 def restore_volume(volume: str, target: str, version: str = "latest") -> State[Any]:
     """Write a version to a third volume, read it back and compare.
 

@@ -9,9 +9,10 @@ from nightwell.sites.build import store_location
 from nightwell.store.store import BackupStore
 from tasks.artifacts import publish_verification
 from tasks.blocks import load_site_settings
+from tasks.names import at_its_site
 
 
-@flow(name="verify-volume", flow_run_name="verify {volume} {version}", persist_result=False)
+@flow(name="verify-volume", flow_run_name=at_its_site("verify {volume} {version}"), persist_result=False)
 def verify_volume(volume: str, version: str = "latest") -> str:
     """Read a whole version back from the store and check every block's digest.
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class Section(BaseModel):
     """One section of the settings file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # The error is chained to ours, and a flow's log shows both: its text must not hold what a secret was set to.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class ServerDriver(StrEnum):

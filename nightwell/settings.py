@@ -212,7 +212,9 @@ class LogSettings(Section):
 class Settings(BaseSettings):
     """All settings of one site or of one machine that plays both."""
 
-    model_config = SettingsConfigDict(env_prefix="NIGHTWELL_", env_nested_delimiter="__", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="NIGHTWELL_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     state_directory: Path = Field(
         default=Path(".nightwell"), description="Where journals, records and results live unless a setting moves them."
@@ -280,10 +282,18 @@ def load_settings(file: Path | None = None) -> Settings:
         raise SettingsError(
             f"setting '{path}'",
             expected="a setting that nightwell knows, with a value of its type",
-            found=f"{first.get('input')!r}: {first['msg']}",
+            found=_shown(path, first.get("input")) + str(first["msg"]),
             cause="a mistyped name or value in nightwell.toml or in a NIGHTWELL_ variable",
             next_step="run 'nightwell settings' to see every setting with its type and default",
         ) from error
+
+
+def _shown(path: str, value: object) -> str:
+    """Return a value as an error shows it; nothing of a secret, nor of a section, which may hold one."""
+    kinds = {row.path: row.kind for row in describe_settings()}
+    if isinstance(value, dict | list) or "secret" in kinds.get(path, "") or path.endswith("_key"):
+        return ""
+    return f"{value!r}: "
 
 
 def _read_file(file: Path | None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from pydantic import SecretStr
 from nightwell.errors import ConflictError, NightwellError, NotFoundError, SettingsError, UnreachableError
 from nightwell.settings import Settings, load_settings
 from pools.automations import ensure_automation, lost_runs
+from pools.choices import offer_volumes
 from pools.outside import OutsideKind, outside_template
 from pools.templates import POOLS, PoolKind, base_job_template
 from tasks.blocks import DestinationSite, ObjectStore
@@ -70,6 +71,8 @@ def set_up(settings: Settings, *, project: Path | None, say: Said, wait_s: float
     if project is not None:
         deploy(project)
         say(f"deployments of {project / 'prefect.yaml'}: deployed")
+        with get_client(sync_client=True) as api:
+            say(f"volumes that forms offer: {offer_volumes(api, settings, volumes)}")
 
 
 def ensure_pool(api: SyncPrefectClient, name: str, kind: PoolKind, description: str = "") -> str:

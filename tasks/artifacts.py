@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from uuid import UUID
 
+from PIL import Image
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -16,13 +18,14 @@ from prefect.artifacts import (
 )
 from prefect.utilities.slugify import slugify
 
-from nightwell.protocol import Ending, Recorded, Run, RunKind, ending, runbook, timeline, verdict
+from nightwell.protocol import Ending, Recorded, Run, RunKind, StepTime, ending, runbook, timeline, verdict
 from nightwell.sites.recovery_points import RecoveryPoint, Timeliness, in_words
 from nightwell.store.verify import VerifyReport
 from tasks.effects import NAMES
 
 _EVERY_S = 2.0
 _MIB = 1 << 20
+_BAR_PLACES = 24
 
 
 class Progress:
@@ -55,27 +58,56 @@ class CopyProgress(Progress):
         super().__init__(f"Copying {subject}")
 
 
-def publish_run(run: Run, events: tuple[Recorded, ...]) -> None:
-    """Publish a run's blocks and bytes, and the seconds of every step."""
-    key = f"run-{run.run_id}"
+def publish_run(run: Run, events: Sequence[Recorded]) -> None:
+    """Publish how a run ended, its timeline, and for a backup its blocks and bytes.
+
+    The keys are those of the volume: its runs stand together in the UI, the newest first.
+    """
+    key = slugify(f"{run.opened.kind}-{run.volume}")
     what = f"{run.opened.kind.capitalize()} of {run.volume}"
     create_markdown_artifact(_verdict_text(run), key=key, description=what)
-    steps = [
-        {
-            "step": f"{'undo: ' if step.undo else ''}{NAMES[step.step]}",
-            "seconds": "" if step.seconds is None else f"{step.seconds:.2f}",
-            "outcome": step.outcome.value,
-        }
-        for step in timeline(events)
-    ]
-    create_table_artifact(steps, key=f"{key}-steps", description=f"{what}: seconds of every step")
+    publish_timeline(key, what, events)
     if run.committed and run.opened.kind is RunKind.BACKUP:
         create_table_artifact(backup_rows(run), key=f"{key}-blocks", description=f"{what}: blocks and bytes")
 
 
 def _verdict_text(run: Run) -> str:
-    text = f"**{verdict(run)}**\n"
+    text = f"**{verdict(run)}**\n\nRun `{run.run_id}`\n"
     return text if ending(run) is Ending.DONE else f"{text}\nWhat to look at and what to do: `{runbook(run)}`\n"
+
+
+def publish_timeline(key: str, what: str, events: Sequence[Recorded]) -> None:
+    """Publish when each step of a run began, the seconds it took, and a bar of it."""
+    steps = timeline(events)
+    if steps:
+        create_table_artifact(
+            timeline_rows(steps), key=f"{key}-timeline", description=f"{what}: timeline, with seconds per step"
+        )
+
+
+def timeline_rows(steps: Sequence[StepTime]) -> list[dict[str, str]]:
+    """Return the steps of a run as rows for a table, with bars that stand on one scale of time."""
+    begun_at = steps[0].started_at
+    begins_s = [(step.started_at - begun_at).total_seconds() for step in steps]
+    whole_s = max(begin_s + (step.seconds or 0.0) for begin_s, step in zip(begins_s, steps, strict=True))
+    return [
+        {
+            "step": f"{'undo: ' if step.undo else ''}{NAMES[step.step]}",
+            "begins after (s)": f"{begin_s:.2f}",
+            "seconds": "" if step.seconds is None else f"{step.seconds:.2f}",
+            "timeline": _bar(begin_s, step.seconds or 0.0, whole_s),
+            "outcome": step.outcome.value,
+        }
+        for begin_s, step in zip(begins_s, steps, strict=True)
+    ]
+
+
+def _bar(begin_s: float, seconds: float, whole_s: float) -> str:
+    """Return a bar of fixed width on which one step is filled; a short one still fills one place."""
+    per_place_s = whole_s / _BAR_PLACES or 1.0
+    first = min(int(begin_s / per_place_s), _BAR_PLACES - 1)
+    filled = min(max(1, round(seconds / per_place_s)), _BAR_PLACES - first)
+    return "░" * first + "█" * filled + "░" * (_BAR_PLACES - first - filled)
 
 
 def backup_rows(run: Run) -> list[dict[str, str]]:
@@ -106,7 +138,7 @@ def backup_rows(run: Run) -> list[dict[str, str]]:
 
 
 def publish_picture(picture: Path, subject: str, name: str) -> None:
-    """Publish a PNG as it is, inside the artifact: the page needs no other server for it.
+    """Publish a PNG inside the artifact: the page needs no other server for it.
 
     Parameters
     ----------
@@ -115,10 +147,21 @@ def publish_picture(picture: Path, subject: str, name: str) -> None:
     subject, name
         What it shows and of what: the versions of one picture of one thing stand together in the UI.
     """
-    data = base64.b64encode(picture.read_bytes()).decode()
+    data = base64.b64encode(_with_palette(picture.read_bytes())).decode()
     # In Markdown, because the page of an image artifact repeats its address below the picture, all megabytes of it.
     text = f"![{subject} of {name}](data:image/png;base64,{data})"
     create_markdown_artifact(text, key=slugify(f"{subject}-{name}"), description=f"{subject} of {name}")
+
+
+def _with_palette(png: bytes) -> bytes:
+    """Return a picture with as many pixels and at most 256 colours, unless that makes it no smaller.
+
+    The server keeps every version of an artifact in its database; a plot of few colours takes a third this way.
+    """
+    reduced = BytesIO()
+    with Image.open(BytesIO(png)) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(reduced, "PNG", optimize=True)
+    return min(png, reduced.getvalue(), key=len)
 
 
 def publish_recovery_points(points: Sequence[RecoveryPoint]) -> None:

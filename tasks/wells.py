@@ -12,10 +12,11 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from nightwell.reanalysis import candidates_of, method_of, place_of
-from nightwell.report.depth_log import write_depth_log
+from nightwell.report.depth_log import DepthLogOptions, write_depth_log
 from nightwell.report.las import write_las
 from nightwell.report.page.document import write_page
 from nightwell.report.pixler import write_pixler
+from nightwell.report.style import PlotOptions
 from nightwell.settings import MethodSettings, Settings
 from nightwell.wells.analysis import analyse_well, with_learned_calibration
 from nightwell.wells.archive import Analysis, Place, ResultsArchive
@@ -25,6 +26,7 @@ from nightwell.wells.fleet.cluster import dask_client
 from nightwell.wells.fleet.night import Night, run_night
 from nightwell.wells.fleet.well_task import Ending
 from nightwell.wells.method import Method
+from nightwell.wells.streams import Stream
 from tasks.artifacts import Progress
 
 
@@ -54,16 +56,26 @@ def commit_analysis(result: Analysed, place: Place) -> tuple[Analysis, bool]:
     return ResultsArchive(place, str(result.tree.attrs["well"])).commit(result.tree)
 
 
-@task(name="draw the depth log", cache_policy=NO_CACHE, persist_result=False)
-def draw_depth_log(result: Analysed, target: Path) -> Path:
-    """Write the depth log as a picture."""
-    return write_depth_log(result.tree, target)
+@task(
+    name="draw the depth log",
+    task_run_name="draw the depth log of {stream}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def draw_depth_log(result: Analysed, stream: Stream, target: Path) -> Path:
+    """Write the depth log of a stream as a picture."""
+    return write_depth_log(result.tree, target, DepthLogOptions(stream))
 
 
-@task(name="draw the Pixler plot", cache_policy=NO_CACHE, persist_result=False)
-def draw_pixler(result: Analysed, target: Path) -> Path:
-    """Write the Pixler plot as a picture."""
-    return write_pixler(result.tree, target)
+@task(
+    name="draw the Pixler plot",
+    task_run_name="draw the Pixler plot of {stream}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def draw_pixler(result: Analysed, stream: Stream, target: Path) -> Path:
+    """Write the Pixler plot of a stream as a picture."""
+    return write_pixler(result.tree, target, PlotOptions(stream))
 
 
 @task(name="write the page", cache_policy=NO_CACHE, persist_result=False)
@@ -72,10 +84,10 @@ def make_page(result: Analysed, cube: Path, target: Path) -> Path:
     return write_page(result.tree, target, cube=open_cube(cube))
 
 
-@task(name="write LAS", cache_policy=NO_CACHE, persist_result=False)
-def export_las(result: Analysed, target: Path) -> Path:
-    """Write the curves as LAS 2.0."""
-    return write_las(result.tree, target)
+@task(name="write LAS", task_run_name="write LAS of {stream}", cache_policy=NO_CACHE, persist_result=False)
+def export_las(result: Analysed, stream: Stream, target: Path) -> Path:
+    """Write the curves of a stream as LAS 2.0."""
+    return write_las(result.tree, target, stream)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,8 @@ class Deployed:
         return sorted(runs, key=lambda task: str(task.start_time))
 
     def named(self, flow_run_name: str) -> list[dict[str, Any]]:
-        """Return the flow runs of a name, newest first."""
-        chosen = {"flow_runs": {"name": {"any_": [flow_run_name]}}, "sort": "EXPECTED_START_TIME_DESC"}
+        """Return the flow runs of a name, with any site behind it, newest first."""
+        chosen = {"flow_runs": {"name": {"like_": flow_run_name}}, "sort": "EXPECTED_START_TIME_DESC"}
         return self.ask("flow_runs", chosen)
 
     def set_state(self, run_id: UUID, kind: StateType, name: str) -> None:

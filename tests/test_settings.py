@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,15 @@ def test_the_file_named_by_the_environment_is_read(tmp_path: Path, monkeypatch: 
 def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         load_settings(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "text", ["[store]\nsecret_key = 8675309\n", "[store]\naccess_key = 8675309\n", "store = [8675309]"]
+)
+def test_a_secret_of_the_wrong_type_is_refused_without_being_said(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match="store") as raised:
+        load_settings(write(tmp_path, text))
+    assert "8675309" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -64,10 +64,19 @@ def test_a_backup_shows_its_steps_and_blocks_and_a_restore_gives_it_back(machine
     assert names[:3] == ["look-up-version", "check pair", "create secondary"]
     assert {"split pair", "request over line 2", "delete secondary"} <= set(names)
     shown = artifacts_of(run)
-    blocks = next(data for key, data in shown.items() if key.endswith("-blocks"))
-    assert any(row["what"] == "stored" for row in json.loads(str(blocks)))
+    assert "backup safe as version" in str(shown["backup-well"])
+    assert any(row["what"] == "stored" for row in json.loads(str(shown["backup-well-blocks"])))
+    steps = {row["step"]: row for row in json.loads(str(shown["backup-well-timeline"]))}
+    assert next(iter(steps)) == "check pair"
+    assert float(steps["request over line 2"]["seconds"]) > 0
+    assert float(steps["split pair"]["begins after (s)"]) < float(steps["request over line 2"]["begins after (s)"])
+    assert {len(row["timeline"]) for row in steps.values()} == {24}
+    assert steps["request over line 2"]["timeline"].count("█") > steps["split pair"]["timeline"].count("█")
     remote = last_flow_run("copy well to the store")
-    assert {"produce virtual server", "copy", "commit version", "delete virtual server"} <= set(task_names(remote))
+    remote_steps = {"produce virtual server", "copy", "commit version", "delete virtual server"}
+    assert remote_steps <= set(task_names(remote))
+    copied = json.loads(str(artifacts_of(remote)["copy-well-timeline"]))
+    assert remote_steps <= {row["step"] for row in copied}
     late = check_recovery_points(["never"], return_state=True)
     assert (late.name, late.message) == ("TargetMissed", "1 of 2 volumes not in time: never (never backed up)")
     table = json.loads(str(artifacts_of(last_flow_run("recovery points of all volumes"))["recovery-points"]))

@@ -9,6 +9,8 @@ import pytest
 from deployed import Deployed, eventually
 from prefect.events import emit_event
 
+from nightwell.wells.streams import Stream
+
 ENTRY_POINTS = {
     "backup-volume/source-site": "flows.backup.backup_volume",
     "restore-volume/source-site": "flows.restore.restore_volume",
@@ -47,6 +49,8 @@ def test_every_parameter_is_described_and_choices_are_choices(deployments: dict[
         for parameter, field in schema["properties"].items():
             assert field.get("description"), f"{name}: nothing explains '{parameter}'"
             assert "\n" not in field["description"], f"{name}: a line break is shown as it is in '{parameter}'"
+            required = parameter in schema.get("required", ())
+            assert required != ("default" in field), f"{name}: '{parameter}' is neither required nor has a default"
         for model, definition in schema.get("definitions", {}).items():
             for field_name, field in definition.get("properties", {}).items():
                 assert field.get("description"), f"{name}: nothing explains '{model}.{field_name}'"
@@ -56,6 +60,38 @@ def test_every_parameter_is_described_and_choices_are_choices(deployments: dict[
     assert backup["properties"]["keep_pair"]["type"] == "boolean"
     recover = deployments["recover-runs/source-site"]["parameter_openapi_schema"]
     assert recover["definitions"]["Where"]["enum"] == ["source", "destination", "both"]
+    analysis = deployments["reanalyse-well/nightly"]["parameter_openapi_schema"]
+    assert analysis["definitions"]["Stream"]["enum"] == [stream.value for stream in Stream]
+    assert analysis["properties"]["streams"]["items"] == {"$ref": "#/definitions/Stream"}
+    assert analysis["properties"]["streams"]["default"] == ["trap_gas"]
+    assert analysis["definitions"]["KnownLibrary"]["enum"] == ["site", "shipped"]
+    assert analysis["properties"]["library"]["default"] == "site"
+    acquired = deployments["acquire-well/source-site"]["parameter_openapi_schema"]
+    assert acquired["definitions"]["InstrumentDriver"]["enum"] == ["simulated", "replay", "srs-rga"]
+
+
+@pytest.mark.parametrize(
+    ("deployment", "parameter"),
+    [
+        ("backup-volume/source-site", "volume"),
+        ("restore-volume/source-site", "volume"),
+        ("restore-volume/source-site", "target"),
+        ("reanalyse-well/nightly", "volume"),
+        ("verify-volume/nightly", "volume"),
+    ],
+)
+def test_a_form_offers_the_known_volumes_and_takes_another(
+    deployments: dict[str, dict[str, Any]], deployment: str, parameter: str
+) -> None:
+    known, another = deployments[deployment]["parameter_openapi_schema"]["properties"][parameter]["anyOf"]
+    assert "well" in known["enum"]
+    assert another["type"] == "string"
+    assert "enum" not in another
+
+
+def test_a_form_that_the_other_site_fills_in_offers_nothing(deployments: dict[str, dict[str, Any]]) -> None:
+    asked = deployments["look-up-version/destination-site"]["parameter_openapi_schema"]["properties"]["volume"]
+    assert asked["type"] == "string"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from deployed import Deployed
-from machine import Machine
+from machine import MIB, Machine
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import WorkPool
 from prefect.events import emit_event
@@ -24,6 +24,7 @@ from nightwell.settings import FlowsSettings, Settings, StoreSettings, load_sett
 from nightwell.sites.requests import BackupRequest
 from pools.automations import NAME, ensure_automation, lost_runs
 from pools.bootstrap import ensure_blocks, ensure_pool, main, scheduled_volumes, set_up
+from pools.choices import offer_volumes
 from pools.templates import DESTINATION_POOL, PoolKind, base_job_template
 from tasks.blocks import load_site_settings
 from tasks.deployed import DeployedDestination
@@ -108,6 +109,26 @@ def test_flows_read_their_store_and_their_other_site_from_blocks(
     monkeypatch.setenv("NIGHTWELL_FLOWS__STORE_BLOCK", "nobodys")
     with pytest.raises(SettingsError, match="nobodys"):
         load_site_settings()
+
+
+def test_forms_offer_what_can_be_backed_up_and_no_secondary(deployed: Deployed, machine: Machine) -> None:
+    for name in ("disk", "disk-copy", "free"):
+        machine.source_array.create_volume(name, MIB)
+    machine.source_array.create_pair("disk", "disk-copy")
+    machine.source_array.create_volume("of-a-run", MIB, owner="run-1")
+
+    def offered() -> list[str]:
+        (backup,) = [d for d in deployed.ask("deployments") if d["entrypoint"] == "flows.backup.backup_volume"]
+        known: list[str] = backup["parameter_openapi_schema"]["properties"]["volume"]["anyOf"][0]["enum"]
+        return known
+
+    before = offered()
+    with get_client(sync_client=True) as api:
+        assert offer_volumes(api, machine.settings, ["well"]).startswith("3 of array 'source'")
+        assert offered() == ["disk", "free", "well"]
+        machine.source_process.kill()
+        assert "array 'source' was not asked" in offer_volumes(api, machine.settings, before)
+    assert offered() == before
 
 
 def test_a_flow_run_without_heartbeats_is_marked_as_crashed(deployed: Deployed) -> None:

@@ -111,11 +111,11 @@ def test_a_backup_and_its_restore_cross_line_2_as_deployment_runs(sites: Sites) 
     run, message = sites.ended(deployed.start(BACKUP, volume="disk"))
     assert run.state is not None
     assert run.state.is_completed(), message
-    assert run.name == "back up disk (split)"
+    assert run.name == "back up disk (split) at source-site"
     assert message.startswith("backup safe as version ")
     steps = [task.name for task in deployed.tasks(run.id)]
     assert {"check pair", "split pair", "request over line 2", "delete secondary"} <= set(steps)
-    (remote,) = deployed.named("copy disk to the store")
+    (remote,) = deployed.named("copy disk to the store at destination-site")
     log = sites.log_of(remote["id"])
     assert "is produced for this request: engine process, 2 vCPUs, 512 MiB" in log
     eventually("word of its end", lambda: "is deleted, by its own flow" in sites.log_of(remote["id"]) or None)

@@ -9,19 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from playwright.sync_api import Page, expect, sync_playwright
-from tools import tool
+from browser import open_browser
+from playwright.sync_api import Page, expect
 
 from nightwell.errors import InputError
 from nightwell.report.page.document import page_html, write_page
 from nightwell.wells.findings import FindingKind, findings_of
 from nightwell.wells.streams import Stream
 
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-WAIT_MS = 60_000
 READY = "body[data-ready=yes]"
 _DEPTHS = "() => [nightwell.depths.end, nightwell.depths.start]"
 
@@ -40,17 +35,13 @@ def seen() -> list[str]:
 @pytest.fixture(scope="module")
 def page(file: Path, seen: list[str]) -> Iterator[Page]:
     """The page in a browser, once for the module: a start takes seconds."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=tool("chromium"), args=list(FLAGS))
-        opened = browser.new_page(viewport={"width": 1720, "height": 1150})
-        opened.set_default_timeout(WAIT_MS)
+    with open_browser(1720, 1150) as opened:
         opened.on("console", lambda said: seen.append(said.text) if said.type in {"error", "warning"} else None)
         opened.on("pageerror", lambda error: seen.append(str(error)))
         opened.on("request", lambda asked: seen.append(asked.url) if not asked.url.startswith("file://") else None)
         opened.goto(file.as_uri())
         opened.wait_for_selector(READY)
         yield opened
-        browser.close()
 
 
 def place_of(page: Page, track: str) -> tuple[float, float]:

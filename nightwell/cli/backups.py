@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
@@ -49,12 +52,26 @@ def restore(
 
 @contextmanager
 def both_sites(chosen: Settings, display: RunDisplay) -> Iterator[SourceSite]:
-    """Give the source site, with the destination site in this process."""
+    """Give the source site, with the destination site in this process; SIGTERM takes a run back as Ctrl-C does."""
     with (
+        _ended_by_sigterm(),
         destination_site(chosen, on_event=display.on_event, on_progress=display.on_progress) as there,
         source_site(chosen, there) as here,
     ):
         yield here
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, by which services are stopped, raise where it arrives: by default it would end us at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def conclude(site: SourceSite, run: Run, *, as_json: bool) -> None:

@@ -71,13 +71,13 @@ class DestinationSite:
 
     def back_up(self, request: BackupRequest) -> BackupAnswer:
         """Carry a backup out; a request that was carried out before gets the same answer."""
-        run = self._carry_out(_opened_backup(request))
+        run = self._carry_out(opened_backup(request))
         request_outcome(run)
         return _backup_answer(run)
 
     def restore(self, request: RestoreRequest) -> RestoreAnswer:
         """Carry a restore out; a request that was carried out before gets the same answer."""
-        run = self._carry_out(_opened_restore(request))
+        run = self._carry_out(opened_restore(request))
         request_outcome(run)
         return _restore_answer(run)
 
@@ -166,12 +166,14 @@ class DestinationSite:
             return self.ledger.drive(run_id, self.wrap(effects), lease, on_event=self.on_event, end=end)
 
 
-def _opened_backup(request: BackupRequest) -> Opened:
+def opened_backup(request: BackupRequest) -> Opened:
+    """Return how the run of a backup's request begins in this site's journal."""
     facts = Facts({"volume": request.volume, "request": request.model_dump_json()})
     return Opened(request.run_id, RunKind.BACKUP, Site.DESTINATION, request.volume, request.mode, facts)
 
 
-def _opened_restore(request: RestoreRequest) -> Opened:
+def opened_restore(request: RestoreRequest) -> Opened:
+    """Return how the run of a restore's request begins in this site's journal."""
     facts = Facts({"volume": request.volume, "version_id": request.version_id, "request": request.model_dump_json()})
     return Opened(request.run_id, RunKind.RESTORE, Site.DESTINATION, request.target, RestoreMode.VOLUME, facts)
 
@@ -180,7 +182,7 @@ def _opened_for_fence(request: FenceRequest) -> Opened:
     """Return a run for a request that never arrived; it is ended before any of its steps begins."""
     nowhere = "nbd://never-asked/"
     if request.kind is RunKind.BACKUP:
-        return _opened_backup(
+        return opened_backup(
             BackupRequest(
                 run_id=request.run_id,
                 fencing_token=0,
@@ -190,7 +192,7 @@ def _opened_for_fence(request: FenceRequest) -> Opened:
                 mode=BackupMode.SPLIT,
             )
         )
-    return _opened_restore(
+    return opened_restore(
         RestoreRequest(
             run_id=request.run_id, fencing_token=0, volume="", version_id="", target=request.volume, url=nowhere
         )

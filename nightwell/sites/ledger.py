@@ -176,8 +176,15 @@ class Ledger:
             next_step="run 'nightwell recover'" if run.is_open else "nothing is left to do",
         )
 
-    def recover(self, resume: Callable[[Run, Lease], Run]) -> tuple[Run, ...]:
+    def recover(self, resume: Callable[[Run, Lease], Run], *, volume: str | None = None) -> tuple[Run, ...]:
         """Take up every run whose driver is gone, or that is stuck for a reason that may have passed.
+
+        Parameters
+        ----------
+        resume
+            Drives one of them.
+        volume
+            Only the runs of this volume; ``None`` for all.
 
         Returns
         -------
@@ -185,14 +192,11 @@ class Ledger:
             The runs as ``resume`` left them.
         """
         recovered = []
-        for summary in self.journal.open_runs():
-            lease = self.take_over(summary)
-            if lease is not None:
-                recovered.append(resume(self.journal.load(summary.run_id), lease))
-        for summary in self.journal.stuck_runs():
-            lease = self._try_again(summary)
-            if lease is not None:
-                recovered.append(resume(self.journal.load(summary.run_id), lease))
+        for take, found in ((self.take_over, self.journal.open_runs), (self._try_again, self.journal.stuck_runs)):
+            for summary in found():
+                lease = take(summary) if volume in {None, summary.volume} else None
+                if lease is not None:
+                    recovered.append(resume(self.journal.load(summary.run_id), lease))
         return tuple(recovered)
 
     def _try_again(self, summary: RunSummary) -> Lease | None:

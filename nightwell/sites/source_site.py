@@ -56,6 +56,8 @@ class SourceSite:
     ) -> Run:
         """Back a volume up; return the run as it ended.
 
+        What a dead process left on the volume is finished or undone first: a retry need not wait for a recovery.
+
         Parameters
         ----------
         volume
@@ -82,6 +84,7 @@ class SourceSite:
         facts = Facts({"volume": volume, "mode": mode.value, "keep_pair": keep_pair, "block_bytes": self.block_bytes})
         run_id = run_id or new_run_id()
         opened = Opened(run_id, RunKind.BACKUP, Site.SOURCE, volume, mode, facts)
+        self._recover(wrap, on_event, volume)
         newest = self.destination.look_up(volume, "latest")
         lease = self.ledger.begin(opened, token_above=newest.fencing_token if newest else 0)
         return self.ledger.drive(run_id, wrap(self.effects.backup()), lease, on_event=on_event)
@@ -117,14 +120,13 @@ class SourceSite:
         find_volume(self.effects.array, target)
         facts = Facts({"volume": volume, "version": version, "target": target})
         run_id = run_id or new_run_id()
+        self._recover(wrap, on_event, target)
         lease = self.ledger.begin(Opened(run_id, RunKind.RESTORE, Site.SOURCE, target, RestoreMode.VOLUME, facts))
         return self.ledger.drive(run_id, wrap(self.effects.restore()), lease, on_event=on_event)
 
     def recover(self, *, wrap: Wrap = as_they_are, on_event: OnEvent | None = None) -> tuple[Run, ...]:
         """Finish or undo every run of this site whose driver is gone."""
-        return self.ledger.recover(
-            lambda run, lease: self.ledger.drive(run.run_id, wrap(self._effects_of(run)), lease, on_event=on_event)
-        )
+        return self._recover(wrap, on_event)
 
     def retry(self, run_id: str, by: str, *, wrap: Wrap = as_they_are, on_event: OnEvent | None = None) -> Run:
         """Let a stuck run try again what it owes; errors as :meth:`Ledger.reopen`."""
@@ -141,6 +143,12 @@ class SourceSite:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _recover(self, wrap: Wrap, on_event: OnEvent | None, volume: str | None = None) -> tuple[Run, ...]:
+        return self.ledger.recover(
+            lambda run, lease: self.ledger.drive(run.run_id, wrap(self._effects_of(run)), lease, on_event=on_event),
+            volume=volume,
+        )
 
     def _effects_of(self, run: Run) -> Effects:
         return self.effects.backup() if run.opened.kind is RunKind.BACKUP else self.effects.restore()

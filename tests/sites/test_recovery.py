@@ -102,13 +102,14 @@ def test_a_killed_backup_is_finished_or_undone(machine: Machine, site: Site, ste
     assert machine.leftovers() == []
 
 
-def test_an_interrupted_backup_undoes_itself_before_it_ends(machine: Machine) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_backup_undoes_itself_before_it_ends(machine: Machine, number: signal.Signals) -> None:
     machine.make_volume("well", SIZE_BYTES, data=noise(SIZE_BYTES // 2))
     machine.source_array.create_volume("well-copy", SIZE_BYTES)
     machine.source_array.create_pair("well", "well-copy")
     process = start_command(machine, "backup", "well")
     run_id = wait_for_step(machine, process, Site.DESTINATION, Step.PRODUCE)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, number)
     process.communicate(timeout=60)
     assert process.returncode != 0
     run = machine.source.ledger.journal.load(run_id)
@@ -118,6 +119,20 @@ def test_an_interrupted_backup_undoes_itself_before_it_ends(machine: Machine) ->
     pair = machine.source_array.pair_of("well")
     assert pair is not None
     assert pair.state is PairState.PAIR
+
+
+def test_a_backup_first_takes_up_what_a_killed_one_left(machine: Machine) -> None:
+    machine.make_volume("well", SIZE_BYTES, data=noise(SIZE_BYTES // 2))
+    process = start_command(machine, "backup", "well")
+    run_id = wait_for_step(machine, process, Site.DESTINATION, Step.COPY)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    again = machine.source.back_up("well")
+    assert again.phase is Phase.DONE, again.failure
+    first = machine.source.ledger.journal.load(run_id)
+    assert first.phase in {Phase.DONE, Phase.REVERTED}
+    assert versions(machine) == [*([run_id] if first.committed else []), again.run_id]
+    assert machine.leftovers() == []
 
 
 def test_a_killed_restore_says_that_its_target_is_spoiled_or_finishes(machine: Machine) -> None:

@@ -18,7 +18,7 @@ import httpx
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
@@ -30,6 +30,7 @@ from pools.outside import OutsideKind, outside_template
 from pools.templates import POOLS, PoolKind, base_job_template
 from tasks.blocks import DestinationSite, ObjectStore
 from tasks.limits import array_limit, ensure_limit, volume_limit
+from tasks.preflight import UNAUTHORIZED, unauthorized
 
 Said = Callable[[str], None]
 _LOOK_AGAIN_S = 0.5
@@ -238,6 +239,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say=lambda line: print(line, flush=True),  # noqa: T201
             wait_s=given.wait,
         )
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code not in UNAUTHORIZED:
+            raise
+        print(f"error: {unauthorized('what nightwell-site sets up')}", file=sys.stderr)  # noqa: T201  as below
+        return 1
     except NightwellError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  what a command says
         return 1

@@ -30,7 +30,7 @@ from nightwell.sites.requests import (
     VersionAnswer,
 )
 from tasks.answers import answer_key, find_answer, read_answer, recovered_key
-from tasks.preflight import refuse_without_worker
+from tasks.preflight import UNAUTHORIZED, refuse_without_worker, unauthorized
 
 A = TypeVar("A", bound=BaseModel)
 T = TypeVar("T")
@@ -140,6 +140,8 @@ class DeployedDestination:
                 refused = isinstance(error, PrefectHTTPStatusError) and not error.response.is_server_error
                 if isinstance(error, PrefectHTTPStatusError) and error.response.status_code in _BAD_PARAMETERS:
                     raise question.other_form(error.response.text) from error
+                if _is_unauthorized(error) and question.undecided is UnreachableError:
+                    raise unauthorized(question.subject) from error  # nothing was asked yet
                 if refused or time.monotonic() > until_s:
                     raise question.lost(
                         f"{type(error).__name__}: {str(error).splitlines()[0]}",
@@ -194,6 +196,10 @@ class _Question:
             cause="no worker of its work pool runs, or all of its slots are taken",
             next_step="start one at the destination site with 'prefect worker start --pool ...'",
         )
+
+
+def _is_unauthorized(error: Exception) -> bool:
+    return isinstance(error, PrefectHTTPStatusError) and error.response.status_code in UNAUTHORIZED
 
 
 def _start(question: _Question, key: str) -> FlowRun:

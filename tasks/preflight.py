@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import WorkerStatus
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.settings import PREFECT_API_URL
 
 from nightwell import __version__
-from nightwell.errors import ConflictError, NightwellError, UnreachableError
+from nightwell.errors import ConflictError, CredentialsError, NightwellError, UnreachableError
+
+UNAUTHORIZED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
 def refuse_without_worker(deployment: str, subject: str) -> None:
@@ -64,6 +69,17 @@ def other_release(subject: str, *, here: str, there: str) -> NightwellError:
         found=f"the source has {there}",
         cause="one site was upgraded and the other was not",
         next_step="install the same release at both sites, restart their workers and run 'nightwell-site set-up'",
+    )
+
+
+def unauthorized(subject: str) -> NightwellError:
+    """Return the error for a Prefect server that does not know who asks."""
+    return CredentialsError(
+        subject,
+        expected=f"the Prefect server at {PREFECT_API_URL.value()} to take our credentials",
+        found="a refusal",
+        cause="PREFECT_API_AUTH_STRING or PREFECT_API_KEY is missing here, mistyped, or was changed at the server",
+        next_step="set it as the server has it, by 'prefect config set' or in the worker's environment",
     )
 
 

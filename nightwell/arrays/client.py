@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from nightwell.arrays import control
 from nightwell.arrays.control import A, Call, NoArguments, Owned, R, VolumeName
 from nightwell.arrays.port import Capabilities, Export, PairInfo, VolumeInfo
-from nightwell.errors import ConflictError, FormatError, UnreachableError, from_dict
+from nightwell.errors import ConflictError, CredentialsError, FormatError, UnreachableError, from_dict
 
 _MOST_IDLE = 4
 
@@ -169,6 +169,8 @@ class ArrayClient:
     def _connect(self) -> _Connection:
         try:
             connection = _Connection(self._path, self._timeout_s)
+        except PermissionError as problem:
+            raise self._not_allowed(str(problem)) from problem
         except (OSError, EOFError) as problem:
             raise self._unreachable(str(problem) or "a closed line") from problem
         except ValidationError as problem:
@@ -194,6 +196,15 @@ class ArrayClient:
             found=found,
             cause="the array's process is not running, or runs with another control socket",
             next_step="start it (nightwell array serve), or correct the control path",
+        )
+
+    def _not_allowed(self, found: str) -> CredentialsError:
+        return CredentialsError(
+            f"array {self._asked_name!r}" if self._asked_name else "array",
+            expected=f"leave to open control socket {self._path}",
+            found=found,
+            cause="the array's process belongs to another user, and its socket is open to that user alone",
+            next_step="give the command, or run the worker, as the user that serves the array",
         )
 
     def _not_understood(self, found: str) -> FormatError:

@@ -14,12 +14,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from nightwell.cli.common import AsJson, CommandError, array_of, command, console, print_json, settings
-from nightwell.errors import NightwellError
+from nightwell.arrays.port import VolumeInfo
+from nightwell.cli.common import AsJson, CommandError, array_of, command, console, in_words, print_json, settings
+from nightwell.errors import InputError, NightwellError
 from nightwell.nbd.tls import TlsFiles
 from nightwell.protocol import Site
 from nightwell.sites.build import open_servers, store_location
 from nightwell.store.trial import try_store
+from nightwell.testing.array_sacrifice import check_sacrifice, try_volume
 from nightwell.testing.arrays import ClauseResult, Outcome, Workbench, run_suite
 from nightwell.testing.servers import CLAUSES, ServersUnderTest, check
 
@@ -39,9 +41,14 @@ def validate_array(
     site: Annotated[Site, typer.Argument(help="Whose array.")] = Site.SOURCE,
     *,
     second: Annotated[bool, typer.Option(help="Use the other site's array too, for imports over line 1.")] = True,
+    volume: Annotated[
+        str | None, typer.Option(help="Also try this volume, which is given up: at its real size, written all over.")
+    ] = None,
+    destroy_data: Annotated[bool, typer.Option("--destroy-data", help="Give it up although it holds data.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it is written.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the array suite on small volumes named nightwell-check-..., and remove them again."""
+    """Run the array suite on small volumes named nightwell-check-..., and remove them again; a named volume too."""
     chosen = settings()
     tls = chosen.array(site).tls
     out = console(error=as_json)
@@ -55,9 +62,17 @@ def validate_array(
         )
         if bench.second is not None:
             bench.second.volumes()
-        results = run_suite(
-            on, bench, lambda r: out.print(f"  {_MARKS[r.outcome]} {r.clause}  [dim]{escape(r.detail)}[/]")
-        )
+        given_up = None
+        if volume is not None:
+            given_up = check_sacrifice(on, volume, bench, destroy_data=destroy_data)
+            _confirm(on.name, given_up, asked=not yes, as_json=as_json)
+
+        def tell(result: ClauseResult) -> None:
+            out.print(f"  {_MARKS[result.outcome]} {result.clause}  [dim]{escape(result.detail)}[/]")
+
+        results = run_suite(on, bench, tell)
+        if given_up is not None:
+            results += try_volume(on, given_up, bench, tell)
     failed = [r for r in results if r.outcome is Outcome.FAILED or r.left_behind]
     if failed:
         raise CommandError(_failed(f"array '{on.name}'", len(failed), len(results), failed[0]), results=results)
@@ -65,6 +80,21 @@ def validate_array(
         print_json(results)
         return
     out.print(f"array {on.name}: {len(results)} clauses tried, none failed")
+
+
+def _confirm(array: str, volume: VolumeInfo, *, asked: bool, as_json: bool) -> None:
+    if not asked:
+        return
+    if as_json:
+        raise InputError(
+            f"volume '{volume.name}' of array '{array}'",
+            expected="--yes beside --json",
+            found="neither it nor anybody to ask",
+            cause="the volume is written all over, which a script has to say it wants",
+            next_step="give --yes when the volume may be given up",
+        )
+    size = in_words(volume.size_bytes)
+    typer.confirm(f"Volume '{volume.name}' ({size}) of array '{array}' is given up. Go on?", abort=True, err=True)
 
 
 @validate.command("store")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from nightwell.errors import CredentialsError, InputError
 from nightwell.nbd.faults import unreachable
 from nightwell.nbd.negotiation import Negotiation
-from nightwell.nbd.stream import Stream, StreamEndError, StreamError, StreamTlsError
+from nightwell.nbd.stream import Stream, StreamEndError, StreamError, StreamTlsError, StreamTlsExpiredError
 from nightwell.nbd.tls import TlsFiles, client_context
 from nightwell.nbd.url import ExportUrl
 
@@ -35,6 +35,9 @@ def negotiating(url: ExportUrl, tls: TlsFiles | None, timeout_s: float) -> Itera
         if context is not None:
             negotiation.start_tls(context)
         yield negotiation, stream
+    except StreamTlsExpiredError as error:
+        stream.close()
+        raise _expired(subject, str(error)) from error
     except StreamTlsError as error:
         stream.close()
         raise _untrusted(subject, str(error)) from error
@@ -81,4 +84,14 @@ def _untrusted(subject: str, found: str) -> CredentialsError:
         found=found,
         cause="a certificate of another CA, one that has expired, or one that names another host",
         next_step="check the TLS files of both sides: one CA, valid dates, the host name in the server's certificate",
+    )
+
+
+def _expired(subject: str, found: str) -> CredentialsError:
+    return CredentialsError(
+        subject,
+        expected="a certificate of the other side that is valid now",
+        found=found,
+        cause="the certificate of the array that serves the export, or of its CA, has expired",
+        next_step="make a new certificate for that array and start it again with it; compare both hosts' clocks",
     )

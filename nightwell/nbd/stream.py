@@ -38,6 +38,10 @@ class StreamTlsError(StreamError):
     """TLS refused the peer, or the peer refused us."""
 
 
+class StreamTlsExpiredError(StreamTlsError):
+    """The peer's certificate was good, and is no longer."""
+
+
 class Stream:
     """One connected socket.
 
@@ -206,11 +210,17 @@ def _tune(sock: socket.socket, unacknowledged_s: float) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unacknowledged_s * 1000))
 
 
+_EXPIRED = 10  # OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED
+
+
 def _translate(error: OSError) -> StreamError:
     if isinstance(error, BlockingIOError | TimeoutError):
         return StreamTimeoutError("no answer in time")
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return StreamEndError("the connection was closed")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        kind = StreamTlsExpiredError if error.verify_code == _EXPIRED else StreamTlsError
+        return kind(f"{error.reason}: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
         return StreamTlsError(error.reason or str(error))
     if isinstance(error, ConnectionError | BrokenPipeError):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from nightwell.errors import InputError
+from cryptography import x509
+
+from nightwell.errors import CredentialsError, InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     ------
     InputError
         A file is missing, or is not what it should be.
+    CredentialsError
+        This side's certificate has expired.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_REQUIRED
@@ -46,6 +51,8 @@ def client_context(files: TlsFiles) -> ssl.SSLContext:
     ------
     InputError
         A file is missing, or is not what it should be.
+    CredentialsError
+        This side's certificate has expired.
     """
     return _load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), files)
 
@@ -63,7 +70,21 @@ def _load(context: ssl.SSLContext, files: TlsFiles) -> ssl.SSLContext:
         context.load_cert_chain(files.certificate, files.key)
     except ssl.SSLError as error:
         raise _unusable(files.certificate, str(error)) from error
+    _refuse_expired(files.certificate)
     return context
+
+
+def _refuse_expired(path: Path) -> None:
+    """Say that our own certificate has expired; the other side would only say that it does not trust us."""
+    until = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    if datetime.now(UTC) > until:
+        raise CredentialsError(
+            f"TLS certificate {str(path)!r}",
+            expected="a certificate that is valid now",
+            found=f"one that expired on {until:%F %T} UTC",
+            cause="it was not renewed in time, or this host's clock is wrong",
+            next_step="put a new certificate and its key there, then start the array or the run again",
+        )
 
 
 def _unusable(path: Path, found: str) -> InputError:

@@ -55,6 +55,35 @@ def check_usable(array_name: str, volume: str, pair: PairInfo) -> None:
         )
 
 
+def check_secondary(array: Array, volume: str, pair: PairInfo, mode: BackupMode, run_id: str) -> None:
+    """Refuse a pair that was there when its array does not hold the secondary, or somebody else reads it.
+
+    An array resyncs no secondary that it exports, so a run that split the pair could not put it back.
+    """
+    if pair.secondary not in {info.name for info in array.volumes()}:
+        raise ConflictError(
+            f"copy pair of volume '{volume}' on array '{array.name}'",
+            expected="a secondary that this array holds",
+            found=f"secondary '{pair.secondary}', which it does not list",
+            cause="the pair was made by another tool or with another array",
+            next_step=f"dissolve it where it was made, or use mode '{BackupMode.DIRECT}'",
+        )
+    if mode is not BackupMode.SPLIT and pair.state is not PairState.PSUS:
+        return
+    for export in array.exports():
+        if export.volume == pair.secondary and export.owner != run_id:
+            reader = "somebody" if export.owner is None else f"run '{export.owner}'"
+            raise ConflictError(
+                f"secondary '{pair.secondary}' of volume '{volume}' on array '{array.name}'",
+                expected="a secondary that nobody reads: it is brought back in step after the copy",
+                found=f"export '{export.name}' of {reader}",
+                cause="another backup, a report or a test uses the secondary"
+                if export.owner is None
+                else "that run ended without withdrawing it",
+                next_step=f"end that use and run 'nightwell line withdraw {export.name}', then back up again",
+            )
+
+
 def check_mode(array: Array, volume: str, mode: BackupMode) -> None:
     """Refuse a mode that the array's driver cannot serve."""
     can = array.capabilities

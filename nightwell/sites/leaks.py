@@ -42,7 +42,7 @@ class Leak:
 def leaks_at_source(array: Array, journal: Journal) -> tuple[Leak, ...]:
     """Return what the source array holds of runs that are not under way; a stuck run is not."""
     before = _live(journal)
-    found = list(_on_array(array, Site.SOURCE))
+    found = [leak for leak in _on_array(array, Site.SOURCE) if not _is_kept(leak, journal)]
     for summary in journal.stuck_runs():
         run = journal.load(summary.run_id)
         pair = array.pair_of(run.volume) if any(left.by is Step.RESYNC for left in run.leftovers) else None
@@ -72,6 +72,14 @@ def _on_array(array: Array, site: Site) -> Iterator[Leak]:
         if export.owner:
             kind = LeakKind.EXPORT if export.imported_from is None else LeakKind.IMPORT
             yield Leak(site, kind, export.name, export.owner)
+
+
+def _is_kept(leak: Leak, journal: Journal) -> bool:
+    """Tell a pair that its run was asked to keep for the next one."""
+    if leak.kind not in {LeakKind.PAIR, LeakKind.SECONDARY}:
+        return False
+    run = journal.find(leak.run_id)
+    return run is not None and run.committed and run.facts.get("keep_pair") is True
 
 
 def _live(journal: Journal) -> frozenset[str]:

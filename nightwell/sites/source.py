@@ -15,7 +15,7 @@ from nightwell.arrays.port import Array, PairInfo, PairState
 from nightwell.errors import ConflictError, InputError, NightwellError, UnreachableError
 from nightwell.protocol import NO_FACTS, BackupMode, Effect, EffectContext, Facts, FactValue, Step
 from nightwell.settings import SourceSettings
-from nightwell.sites.checks import check_mode, check_usable, find_volume, no_version
+from nightwell.sites.checks import check_mode, check_secondary, check_usable, find_volume, no_version
 from nightwell.sites.requests import (
     BackupAnswer,
     BackupRequest,
@@ -80,7 +80,8 @@ class SourceEffects:
         """Find out whether the volume has a secondary; nothing is changed."""
         volume = context.facts.text("volume")
         info = find_volume(self.array, volume)
-        check_mode(self.array, volume, BackupMode(context.facts.text("mode")))
+        mode = BackupMode(context.facts.text("mode"))
+        check_mode(self.array, volume, mode)
         pair = self.array.pair_of(volume)
         if pair is None:
             secondary = f"{volume}-s-{context.run_id}"
@@ -95,6 +96,7 @@ class SourceEffects:
                 }
             )
         check_usable(self.array.name, volume, pair)
+        check_secondary(self.array, volume, pair, mode, context.run_id)
         return Facts(
             {
                 "pair_existed": True,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,14 @@ from prefect.states import Running
 from pydantic import SecretStr
 
 from flows.local_server import LocalPrefectServer
-from nightwell.errors import ConflictError, NightwellError, SettingsError, UnreachableError
+from nightwell.errors import (
+    ConflictError,
+    CredentialsError,
+    NightwellError,
+    NotFoundError,
+    SettingsError,
+    UnreachableError,
+)
 from nightwell.settings import FlowsSettings, Settings, StoreSettings, load_settings
 from nightwell.sites.requests import BackupRequest
 from pools.automations import NAME, ensure_automation, lost_runs
@@ -178,10 +187,62 @@ def test_a_pool_without_a_worker_is_said_at_once(deployed: Deployed, prefect_ser
         alone = api.create_deployment(flow_id=flow_id, name=name, work_pool_name=name)
         with pytest.raises(UnreachableError, match="none was ever seen") as raised:
             DeployedDestination(name).back_up(REQUEST)
-        assert f"prefect worker start --pool {name}" in raised.value.next_step
+        assert str(raised.value) == (
+            f"run '{REQUEST.run_id}' at the destination site: expected a worker that takes up a run of deployment "
+            f"'{name}'; found pool '{name}' has no worker: none was ever seen. Likely cause: the destination's "
+            f"worker was not started, or its host is down. Next step: run 'prefect worker start --pool {name}' at "
+            "the destination site, as a service."
+        )
+        with pytest.raises(NotFoundError) as missing:
+            DeployedDestination("no-such-site").back_up(REQUEST)
+        assert str(missing.value) == (
+            "deployment 'carry-out-backup/no-such-site': expected it at the Prefect server; found no such "
+            "deployment or flow run. Likely cause: the flows were not deployed, or setting "
+            "'flows.remote_deployment' is misspelled. Next step: run 'prefect --no-prompt deploy --all', and "
+            "compare the names with the setting."
+        )
         assert not [run for run in api.read_flow_runs() if run.work_pool_name == name], "nothing was asked"
         api.delete_deployment(alone)
         api.delete_work_pool(name)
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """Stands in for a Prefect server that asks for credentials: it tells its health to all, and nothing else."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/api/health" else 401)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"true")
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_credentials_that_the_prefect_server_refuses_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        with temporary_settings({PREFECT_API_URL: url}):
+            assert main(["set-up", "--no-deploy"]) == 1
+            with pytest.raises(CredentialsError) as raised:
+                DeployedDestination("destination-site").look_up("well", "latest")
+        server.shutdown()
+        thread.join()
+    text = (
+        f": expected the Prefect server at {url} to take our credentials; found a refusal. Likely cause: "
+        "PREFECT_API_AUTH_STRING or PREFECT_API_KEY is missing here, mistyped, or was changed at the server. "
+        "Next step: set it as the server has it, by 'prefect config set' or in the worker's environment."
+    )
+    assert capsys.readouterr().err.strip() == f"error: what nightwell-site sets up{text}"
+    assert str(raised.value) == f"version 'latest' of 'well' at the destination site{text}"
 
 
 def test_the_templates_of_both_worker_types_are_what_prefect_takes() -> None:

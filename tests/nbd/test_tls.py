@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -10,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from nbd.raw import RawClient, info_query
-from nbd.serving import Files, Serve, Served
+from nbd.serving import Files, Serve, Served, eventually
 
 from nightwell.errors import CredentialsError, InputError, NotFoundError, UnreachableError
 from nightwell.nbd import wire
 from nightwell.nbd.certificates import CertificateSet, make_certificates
 from nightwell.nbd.client import NbdClient, list_exports
 from nightwell.nbd.server import NbdServer
+from nightwell.nbd.tls import TlsFiles, client_context, server_context
 from nightwell.nbd.wire import ALLOCATION, Option, Reply
 from nightwell.testing.nbd import MemoryBackend, MemoryExports
 
@@ -117,11 +119,38 @@ def test_a_server_certificate_for_another_host_is_refused(serve: Serve, tmp_path
         NbdClient.connect(served.url("v"), tls=elsewhere.client)
 
 
-def test_an_expired_certificate_is_refused(serve: Serve, tmp_path: Path) -> None:
+def test_an_expired_certificate_of_our_own_is_named_with_its_date(tmp_path: Path) -> None:
     expired = make_certificates(tmp_path / "expired", lifetime=timedelta(minutes=-1))
-    served = serve(MemoryExports(v=MemoryBackend(1)), tls=expired.server)
-    with pytest.raises(CredentialsError, match=r"(?i)verify_failed"):
-        NbdClient.connect(served.url("v"), tls=expired.client)
+    for context, files in ((server_context, expired.server), (client_context, expired.client)):
+        with pytest.raises(CredentialsError) as raised:
+            context(files)
+        said = re.sub(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d", "DATE", str(raised.value))
+        assert said == (
+            f"TLS certificate '{files.certificate}': expected a certificate that is valid now; found one that "
+            "expired on DATE UTC. Likely cause: it was not renewed in time, or this host's clock is wrong. Next "
+            "step: put a new certificate and its key there, then start the array or the run again."
+        )
+
+
+def test_a_certificate_of_the_other_side_that_expires_while_it_serves_is_named(serve: Serve, tmp_path: Path) -> None:
+    brief = make_certificates(tmp_path / "brief", lifetime=timedelta(seconds=3))
+    url = serve(MemoryExports(v=MemoryBackend(1)), tls=brief.server).url("v")
+    lasting = make_certificates(tmp_path / "lasting")
+    files = replace(lasting.client, ca=brief.client.ca)
+    eventually(lambda: _refusal(url, files) is not None, within_s=30.0)
+    assert _refusal(url, files) == (
+        f"NBD export '{url}': expected a certificate of the other side that is valid now; found "
+        "CERTIFICATE_VERIFY_FAILED: certificate has expired. Likely cause: the certificate of the array that "
+        "serves the export, or of its CA, has expired. Next step: make a new certificate for that array and "
+        "start it again with it; compare both hosts' clocks."
+    )
+
+
+def _refusal(url: str, files: TlsFiles) -> str | None:
+    """Return why the client does not trust the server; a server that does not trust the client is no such refusal."""
+    with pytest.raises(CredentialsError) as raised:
+        NbdClient.connect(url, tls=files)
+    return str(raised.value) if "VERIFY_FAILED" in raised.value.found else None
 
 
 def test_a_server_without_tls_is_not_talked_to_in_the_clear(serve: Serve, certificates: CertificateSet) -> None:

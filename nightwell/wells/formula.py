@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,12 +64,12 @@ class Formula:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all inputs, in order of appearance."""
-        return tuple(dict.fromkeys(_names(self.tree)))
+        return _all_names(self.tree)
 
     @property
     def required(self) -> tuple[str, ...]:
         """Names of the inputs that must exist: all but those inside ``total``, of which one is enough."""
-        return tuple(dict.fromkeys(_names(self.tree, inside_total=False)))
+        return _all_names(self.tree, inside_total=False)
 
     @property
     def totals(self) -> tuple[tuple[str, ...], ...]:
@@ -103,7 +104,7 @@ class Condition:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all inputs, in order of appearance."""
-        return tuple(dict.fromkeys(_names(self.tree)))
+        return _all_names(self.tree)
 
     def holds(self, inputs: Mapping[str, Floats]) -> Bools:
         """Tell where the condition holds; never where an input is missing (NaN compares false)."""
@@ -188,6 +189,11 @@ def _check_condition(node: ast.expr, text: str, subject: str) -> None:
                 _check_formula(side, text, subject)
         case _:
             raise _refuse(subject, "comparisons (< <= > >=) joined by and, or, not", repr(ast.unparse(node)))
+
+
+@lru_cache(maxsize=4096)  # asked for with every block of depths, by each of some fifty profiles
+def _all_names(node: ast.AST, *, inside_total: bool = True) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_names(node, inside_total=inside_total)))
 
 
 def _names(node: ast.AST, *, inside_total: bool = True) -> Iterator[str]:

@@ -14,6 +14,8 @@ import pytest
 from wells.acquisition.rigs import Memory, StandingSpectrometer
 
 from nightwell.errors import InputError
+from nightwell.testing.srs_rga_emulator import SrsRgaEmulator
+from nightwell.wells.acquire.archive import ScanArchive
 from nightwell.wells.acquire.clock import SystemClock
 from nightwell.wells.acquire.engine import Engine
 from nightwell.wells.acquire.schedule import parse_schedule
@@ -136,6 +138,26 @@ def test_samples_are_taken_by_the_depth_that_the_stream_tells(recorder: Recorder
     assert depths == sorted(depths)
     assert memory.drilling_rows > 5
     assert recorder.asked == [ASKING]
+
+
+def test_an_acquisition_follows_it_keeps_what_it_said_and_lets_go_of_it(recorder: Recorder, tmp_path: Path) -> None:
+    """The whole session: an emulated instrument, a simulated recorder, a real archive."""
+    schedule, record = tmp_path / "schedule.toml", tmp_path / "rig.wits"
+    gas_only = SCHEDULE[: SCHEDULE.rindex("[[element]]")].replace("dwell_s = 0.01", "dwell_s = 0.0001")
+    schedule.write_text(gas_only.replace("[15, 28, 40]", '"1-50"'))
+    begun_s = time.monotonic()
+    with SrsRgaEmulator() as rga:
+        request = Request("rig", InstrumentDriver.SRS_RGA, schedule=schedule, device=rga.device,
+                          wits=recorder.address, drilling=record)  # fmt: skip
+        acquire(request, tmp_path, stop=lambda: _rows(record) >= 2 or time.monotonic() - begun_s > 60)
+    drilling = ScanArchive(tmp_path, "rig").open()["drilling"]
+    assert drilling["bit_depth"].size >= 1
+    assert 20.0 < float(drilling["bit_depth"].to_numpy()[0]) < 1000.0
+    assert not [one for one in threading.enumerate() if one.name == "wits"], "the feed still listens"
+
+
+def _rows(record: Path) -> int:
+    return record.read_text().count("&&") if record.exists() else 0
 
 
 def test_a_connection_that_ends_is_made_again_and_a_new_run_knows_the_mud_that_is_under_way(

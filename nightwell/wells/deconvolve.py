@@ -308,8 +308,11 @@ def deconvolve(
 
 def end_to_end(blocks: Iterable[xr.Dataset]) -> xr.Dataset:
     """Lay blocks end to end along depth; what does not run along depth is taken from the first."""
+    parts = list(blocks)
+    if len(parts) == 1:
+        return parts[0]  # most wells have one, and xarray takes as long for one as for many
     joined: xr.Dataset = xr.concat(
-        list(blocks),
+        parts,
         dim="depth",
         data_vars="minimal",
         coords="minimal",

@@ -74,8 +74,7 @@ class Formula:
     @property
     def totals(self) -> tuple[tuple[str, ...], ...]:
         """Names inside each ``total``."""
-        calls = (node for node in ast.walk(self.tree) if isinstance(node, ast.Call))
-        return tuple(tuple(_names(call)) for call in calls)
+        return _names_in_totals(self.tree)
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -194,6 +193,11 @@ def _check_condition(node: ast.expr, text: str, subject: str) -> None:
 @lru_cache(maxsize=4096)  # asked for with every block of depths, by each of some fifty profiles
 def _all_names(node: ast.AST, *, inside_total: bool = True) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_names(node, inside_total=inside_total)))
+
+
+@lru_cache(maxsize=4096)
+def _names_in_totals(tree: ast.AST) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(_names(node)) for node in ast.walk(tree) if isinstance(node, ast.Call))
 
 
 def _names(node: ast.AST, *, inside_total: bool = True) -> Iterator[str]:

@@ -9,7 +9,8 @@ import typer
 from nightwell.cli.common import ArraySite, AsJson, array_of, command, print_json, print_rows, say, settings
 from nightwell.errors import NotFoundError
 from nightwell.protocol import Site
-from nightwell.sites.build import open_servers
+from nightwell.sites.build import open_grants, open_servers
+from nightwell.sites.destination import run_of
 
 line = typer.Typer(no_args_is_help=True, help="What an array serves on line 1, and what it imports over it.")
 server = typer.Typer(no_args_is_help=True, help="Virtual servers of the destination site.")
@@ -73,10 +74,10 @@ def list_servers(*, as_json: AsJson = False) -> None:
 def delete_server(
     server_id: Annotated[str, typer.Argument(help="The virtual server, such as vs-RUN.")], *, as_json: AsJson = False
 ) -> None:
-    """End a virtual server's program and delete all of it; a run that needs it yet fails."""
-    servers = open_servers(settings())
+    """End a virtual server's program, delete all of it and its credentials; a run that needs it yet fails."""
+    servers, grants = open_servers(settings()), open_grants(settings())
     standing = [one.server_id for one in servers.servers()]
-    if server_id not in standing:
+    if server_id not in standing and run_of(server_id) not in grants.standing():
         raise NotFoundError(
             f"virtual server '{server_id}'",
             expected="one that stands at the destination site",
@@ -85,6 +86,7 @@ def delete_server(
             next_step="list them with 'nightwell server list'",
         )
     servers.delete(server_id)
+    grants.end(run_of(server_id))
     _said(server_id, "deleted", as_json=as_json)
 
 

@@ -39,6 +39,9 @@ from nightwell.store.versions import Version
 _INSIDE = TlsPaths(ca=Path("tls/ca.pem"), certificate=Path("tls/certificate.pem"), key=Path("tls/key.pem"))
 
 
+_SERVER_PREFIX = "vs-"
+
+
 @dataclass(slots=True)
 class DestinationEffects:
     """The effects of the destination site for one request.
@@ -256,7 +259,12 @@ class DestinationEffects:
 
 def server_id(run_id: str) -> str:
     """Return the id of the virtual server of a run."""
-    return f"vs-{run_id}"
+    return f"{_SERVER_PREFIX}{run_id}"
+
+
+def run_of(server: str) -> str:
+    """Return the run whose virtual server has this id."""
+    return server.removeprefix(_SERVER_PREFIX)
 
 
 def _text_of(path: Path) -> str:

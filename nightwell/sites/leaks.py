@@ -9,6 +9,7 @@ from enum import StrEnum
 from nightwell.arrays.port import Array, PairState
 from nightwell.protocol import Journal, Site, Step
 from nightwell.servers.port import VirtualServers
+from nightwell.store.grants.port import StoreGrants
 
 
 class LeakKind(StrEnum):
@@ -20,12 +21,13 @@ class LeakKind(StrEnum):
     EXPORT = "export"
     IMPORT = "import"
     VIRTUAL_SERVER = "virtual server"
+    CREDENTIALS = "credentials"  # a user of the store that was made for the run
 
 
 #: What may be left at which site.
 KINDS = {
     Site.SOURCE: (LeakKind.SECONDARY, LeakKind.PAIR, LeakKind.SPLIT, LeakKind.EXPORT),
-    Site.DESTINATION: (LeakKind.IMPORT, LeakKind.VIRTUAL_SERVER),
+    Site.DESTINATION: (LeakKind.IMPORT, LeakKind.VIRTUAL_SERVER, LeakKind.CREDENTIALS),
 }
 
 
@@ -51,12 +53,19 @@ def leaks_at_source(array: Array, journal: Journal) -> tuple[Leak, ...]:
     return _of_no_run(found, before | _live(journal))
 
 
-def leaks_at_destination(array: Array, servers: VirtualServers, journal: Journal) -> tuple[Leak, ...]:
-    """Return what the destination array and host hold of runs that are not under way."""
+def leaks_at_destination(
+    array: Array, servers: VirtualServers, grants: StoreGrants, journal: Journal
+) -> tuple[Leak, ...]:
+    """Return what the destination array, host and store hold of runs that are not under way."""
     before = _live(journal)
     found = list(_on_array(array, Site.DESTINATION))
     found += [
         Leak(Site.DESTINATION, LeakKind.VIRTUAL_SERVER, server.server_id, server.run_id) for server in servers.servers()
+    ]
+    found += [
+        Leak(Site.DESTINATION, LeakKind.CREDENTIALS, run_id, run_id)
+        for run_id in grants.standing()
+        if journal.find(run_id) is not None  # else another site's, at the same server
     ]
     return _of_no_run(found, before | _live(journal))
 

@@ -18,7 +18,7 @@ from nightwell.errors import NightwellError
 from nightwell.protocol import Journal, Phase, Run, RunKind, RunSummary, Site, timeline
 from nightwell.protocol.verdicts import REMEDIES
 from nightwell.settings import Settings
-from nightwell.sites.build import open_array, open_ledger, open_servers
+from nightwell.sites.build import open_array, open_grants, open_ledger, open_servers
 from nightwell.sites.leaks import KINDS, Leak, leaks_at_destination, leaks_at_source
 from nightwell.sites.recovery_points import RecoveryPoint, Timeliness, recovery_points
 
@@ -95,7 +95,7 @@ def site_leaks(settings: Settings, site: Site) -> tuple[Leak, ...]:
     with closing(open_array(settings, site)) as array, closing(open_ledger(settings, site)) as ledger:
         if site is Site.SOURCE:
             return leaks_at_source(array, ledger.journal)
-        return leaks_at_destination(array, open_servers(settings), ledger.journal)
+        return leaks_at_destination(array, open_servers(settings), open_grants(settings), ledger.journal)
 
 
 def _runs(site: Site, journal: Journal) -> Iterator[Metric]:

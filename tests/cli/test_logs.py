@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -21,19 +20,10 @@ from machine import MIB, Machine, noise
 
 from nightwell.arrays.client import ArrayClient
 from nightwell.errors import ConflictError
-from nightwell.logs import ROOT, LogForm, LogLevel, about, now_about, write_logs
+from nightwell.logs import LogForm, LogLevel, about, now_about, write_logs
 
 AS_JSON = ("NIGHTWELL_LOG__FORM", "json")
 Line = dict[str, Any]
-
-
-@pytest.fixture
-def untouched() -> Iterator[None]:
-    """Give the process's logging back as it was."""
-    handlers, level = list(ROOT.handlers), ROOT.level
-    yield
-    ROOT.handlers[:] = handlers
-    ROOT.setLevel(level)
 
 
 def lines_of(text: str) -> list[Line]:
@@ -87,7 +77,6 @@ def test_what_the_mover_says_in_its_virtual_server_is_logged_by_who_produced_it(
     assert [line["step"] for line in said] == ["copy", "copy", "commit"]
 
 
-@pytest.mark.usefixtures("untouched")
 def test_a_step_that_fails_logs_the_five_fields_and_the_way_back(
     cli: Cli, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +98,6 @@ def test_a_step_that_fails_logs_the_five_fields_and_the_way_back(
     assert lines[-1]["level"] == "warning"
 
 
-@pytest.mark.usefixtures("untouched")
 def test_text_beside_a_display_says_nothing_twice(cli: Cli, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.make_volume("quiet", MIB, data=noise(MIB))
     with monkeypatch.context() as patched:
@@ -149,7 +137,6 @@ def test_an_array_logs_who_changed_what(tmp_path: Path) -> None:
     assert lines[1]["error"]["error"] == "ConflictError"
 
 
-@pytest.mark.usefixtures("untouched")
 def test_what_a_line_belongs_to_ends_with_its_block_and_is_not_another_threads() -> None:
     log = logging.getLogger("nightwell.test")
     written = io.StringIO()

@@ -94,11 +94,13 @@ def test_a_user_is_refused_from_the_moment_its_request_ends(location: StoreLocat
     grants = IamGrants(location)
     seen = seen_by(location, grants.issue(Grant("run-2", "well-7", Rights.WRITE)))
     assert allowed(seen, CALLS["get own"])
+    assert "run-2" in grants.standing()
     IamGrants(location).end("run-2")  # whoever comes later: nothing of it is in memory
     assert not allowed(seen, CALLS["get own"])
     grants.end("run-2")
     grants.end("run-never")
     assert user_name("run-2") not in {user["UserName"] for user in grants._client.list_users()["Users"]}
+    assert "run-2" not in grants.standing()
 
 
 def test_issuing_again_ends_what_was_issued_before(location: StoreLocation) -> None:

@@ -18,6 +18,7 @@ from nightwell.store.grants.port import Credentials, Grant
 from nightwell.store.location import StoreLocation, with_credentials
 from nightwell.store.objects import Objects
 
+_PREFIX = "nightwell-"
 _POLICY_NAME = "one-request"
 _NAME_CHARACTERS = 64
 _KNOWN_TIMEOUT_S = 30.0
@@ -68,6 +69,13 @@ class IamGrants:
             self._unless_gone("delete_user_policy", UserName=name, PolicyName=_POLICY_NAME)
             self._unless_gone("delete_user", UserName=name)
 
+    def standing(self) -> tuple[str, ...]:
+        """Return the runs whose users stand; one with an id too long for a name is not found again this way."""
+        with explained(self._location, self.driver, "list the users"):
+            pages = self._client.get_paginator("list_users").paginate()
+            names = [user["UserName"] for page in pages for user in page["Users"]]
+        return tuple(sorted(name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)))
+
     def _unless_gone(self, call: str, **arguments: str) -> None:
         try:
             getattr(self._client, call)(**arguments)
@@ -95,5 +103,5 @@ class IamGrants:
 
 def user_name(run_id: str) -> str:
     """Return the name of a run's user: readable where it fits."""
-    name = f"nightwell-{run_id}"
-    return name if len(name) <= _NAME_CHARACTERS else f"nightwell-{sha256(run_id.encode()).hexdigest()[:50]}"
+    name = f"{_PREFIX}{run_id}"
+    return name if len(name) <= _NAME_CHARACTERS else f"{_PREFIX}{sha256(run_id.encode()).hexdigest()[:50]}"

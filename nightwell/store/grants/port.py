@@ -50,3 +50,10 @@ class StoreGrants(Protocol):
     def end(self, run_id: str) -> None:
         """End what was issued for a run; idempotent. Afterwards the store refuses it, where the driver can do that."""
         ...
+
+    def standing(self) -> tuple[str, ...]:
+        """Return the runs for which something stands that only :meth:`end` ends; sorted.
+
+        Of a server that several sites share, also the runs of others.
+        """
+        ...

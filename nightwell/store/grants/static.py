@@ -24,3 +24,7 @@ class StaticGrants:
 
     def end(self, run_id: str) -> None:
         """Do nothing: they are the site's."""
+
+    def standing(self) -> tuple[str, ...]:
+        """Return nothing: nothing was made."""
+        return ()

@@ -51,3 +51,7 @@ class StsGrants:
 
     def end(self, run_id: str) -> None:
         """Do nothing: a session ends by itself, and only then."""
+
+    def standing(self) -> tuple[str, ...]:
+        """Return nothing: a session ends by itself."""
+        return ()

@@ -44,18 +44,23 @@ class LocalPrefectServer:
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_API_URL": f"{self.url}/api",
         }
-        server_environment = {
+        self._folder = folder
+        self._server_environment = {
             **QUIET,
             "PREFECT_HOME": self.environment["PREFECT_HOME"],
             # Without it the page asks the default port, where nobody or another server answers.
             "PREFECT_SERVER_UI_API_URL": self.environment["PREFECT_API_URL"],
         }
         if database_url is not None:
-            server_environment["PREFECT_API_DATABASE_CONNECTION_URL"] = database_url
+            self._server_environment["PREFECT_API_DATABASE_CONNECTION_URL"] = database_url
+        self.start()
+
+    def start(self) -> None:
+        """Start the server, also again after it was stopped or killed: same address, same database."""
         self.process = LocalProcess(
             python("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self._port)),
-            log=folder / "prefect-server.log",
-            environment=server_environment,
+            log=self._folder / "prefect-server.log",
+            environment=self._server_environment,
             name="Prefect server",
         )
         self.process.wait_ready(self._healthy, timeout_s=180.0)

@@ -11,6 +11,7 @@ from nightwell.errors import NightwellError
 from nightwell.protocol import Phase, Run, remedies, runbook, verdict
 from nightwell.sites.source_site import SourceSite
 from tasks.artifacts import publish_run
+from tasks.outage import outlast
 
 
 def conclude(site: SourceSite, run: Run) -> State[Any]:
@@ -21,7 +22,8 @@ def conclude(site: SourceSite, run: Run) -> State[Any]:
     NightwellError
         Why the run was taken back, or that it could not be.
     """
-    publish_run(run, site.ledger.journal.events(run.run_id))
+    events = site.ledger.journal.events(run.run_id)
+    outlast(lambda: publish_run(run, events))
     if run.committed:
         name = "Completed" if run.phase is Phase.DONE else "CleanupOwed"
         owed = "; ".join(filter(None, [*remedies(run), str(run.facts.get("cleanup_owed", ""))]))

@@ -27,6 +27,7 @@ from tasks.artifacts import publish_timeline
 from tasks.blocks import load_site_settings
 from tasks.effects import as_tasks
 from tasks.names import at_its_site
+from tasks.outage import outlast
 from tasks.preflight import refuse_other_release
 from tasks.watch import WatchedProgress, on_event
 
@@ -117,4 +118,5 @@ def _answered(
 def _publish_timeline(site: DestinationSite, subject: str, run_id: str | None) -> None:
     if run_id is not None and site.ledger.journal.find(run_id) is not None:  # a request may be refused before
         what = f"Copy of {subject} at the destination site"
-        publish_timeline(slugify(f"copy-{subject}"), what, site.ledger.journal.events(run_id))
+        events = site.ledger.journal.events(run_id)
+        outlast(lambda: publish_timeline(slugify(f"copy-{subject}"), what, events))

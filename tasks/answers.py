@@ -15,6 +15,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 from pydantic import BaseModel
 
 from nightwell.errors import NightwellError, from_dict
+from tasks.outage import outlast
 
 A = TypeVar("A", bound=BaseModel)
 _OPENING, _CLOSING = "```json\n", "\n```"
@@ -31,13 +32,13 @@ def recovered_key(run_id: str) -> str:
 
 
 def publish_answer(key: str, answer: BaseModel | NightwellError | None) -> None:
-    """Publish an answer, or the error in its place, where the site that asked finds it."""
+    """Publish an answer, or the error in its place, where the other site finds it; outlast a server that is away."""
     if isinstance(answer, NightwellError):
         document: dict[str, object] = {"error": answer.as_dict()}
     else:
         document = {"answer": None if answer is None else answer.model_dump(mode="json")}
     text = _OPENING + json.dumps(document, indent=2) + _CLOSING
-    create_markdown_artifact(text, key=key, description="Answer to the source site, over line 2")
+    outlast(lambda: create_markdown_artifact(text, key=key, description="Answer to the source site, over line 2"))
 
 
 def find_answer(key: str) -> dict[str, Any] | None:

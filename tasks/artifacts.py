@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+import logging
+import threading
 import time
 from collections.abc import Sequence
+from contextvars import copy_context
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 from PIL import Image
 from prefect.artifacts import (
     create_markdown_artifact,
@@ -16,6 +21,7 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.utilities.slugify import slugify
 
 from nightwell.protocol import Ending, Recorded, Run, RunKind, StepTime, ending, runbook, timeline, verdict
@@ -23,32 +29,45 @@ from nightwell.sites.recovery_points import RecoveryPoint, Timeliness, in_words
 from nightwell.store.verify import VerifyReport
 from tasks.effects import NAMES
 
+_LOG = logging.getLogger(__name__)
 _EVERY_S = 2.0
 _MIB = 1 << 20
 _BAR_PLACES = 24
 
 
 class Progress:
-    """A progress bar that is made with the first step and moved at most every two seconds."""
+    """A progress bar that is made with the first step and moved at most every two seconds.
+
+    Told from a thread of its own: a Prefect server that is slow or away must not hold up, or end, what is under way.
+    """
 
     def __init__(self, words: str) -> None:
         self._words = words
         self._artifact: UUID | None = None
         self._next_s = 0.0
+        self._telling: threading.Thread | None = None
 
     def __call__(self, done: int, total: int) -> None:
         """Show how far it is."""
         now_s = time.monotonic()
-        if now_s < self._next_s and done < total:
+        if (now_s < self._next_s and done < total) or (self._telling is not None and self._telling.is_alive()):
             return
-        percent = 100.0 * done / max(total, 1)
         self._next_s = now_s + _EVERY_S
-        if self._artifact is None:
-            made = create_progress_artifact(percent, description=self._words)
-            assert isinstance(made, UUID), "the synchronous call returns the id"
-            self._artifact = made
-        else:
-            update_progress_artifact(self._artifact, percent)
+        # A copy of our context: the artifact belongs to this task run.
+        tell = partial(copy_context().run, self._tell, 100.0 * done / max(total, 1))
+        self._telling = threading.Thread(target=tell, name="progress", daemon=True)
+        self._telling.start()
+
+    def _tell(self, percent: float) -> None:
+        try:
+            if self._artifact is None:
+                made = create_progress_artifact(percent, description=self._words)
+                assert isinstance(made, UUID), "the synchronous call returns the id"
+                self._artifact = made
+            else:
+                update_progress_artifact(self._artifact, percent)
+        except (httpx.TransportError, PrefectHTTPStatusError) as error:
+            _LOG.debug("Progress could not be shown: %s", error)
 
 
 class CopyProgress(Progress):

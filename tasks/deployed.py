@@ -30,13 +30,13 @@ from nightwell.sites.requests import (
     VersionAnswer,
 )
 from tasks.answers import answer_key, find_answer, read_answer, recovered_key
+from tasks.outage import OUTAGE_S, outlast
 from tasks.preflight import UNAUTHORIZED, refuse_without_worker, unauthorized
 
 A = TypeVar("A", bound=BaseModel)
 T = TypeVar("T")
 _POLL_S = 0.2
 _ASK_RECOVERY_S = 10.0
-_OUTAGE_S = 600.0
 # How the server refuses parameters that the deployment's schema does not allow.
 _BAD_PARAMETERS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY})
 
@@ -57,7 +57,7 @@ class DeployedDestination:
 
     name: str
     start_timeout_s: float = 300.0
-    outage_s: float = _OUTAGE_S
+    outage_s: float = OUTAGE_S
 
     def back_up(self, request: BackupRequest) -> BackupAnswer:
         """Carry a backup out."""
@@ -130,25 +130,20 @@ class DeployedDestination:
 
     def _patiently(self, question: _Question, call: Callable[[], T]) -> T:
         """Call the Prefect server until it answers: work that is under way does not need it."""
-        until_s = time.monotonic() + self.outage_s
-        while True:
-            try:
-                return call()
-            except ObjectNotFound as error:
-                raise question.unknown() from error
-            except (httpx.TransportError, PrefectHTTPStatusError) as error:
-                refused = isinstance(error, PrefectHTTPStatusError) and not error.response.is_server_error
-                if isinstance(error, PrefectHTTPStatusError) and error.response.status_code in _BAD_PARAMETERS:
-                    raise question.other_form(error.response.text) from error
-                if _is_unauthorized(error) and question.undecided is UnreachableError:
-                    raise unauthorized(question.subject) from error  # nothing was asked yet
-                if refused or time.monotonic() > until_s:
-                    raise question.lost(
-                        f"{type(error).__name__}: {str(error).splitlines()[0]}",
-                        "the Prefect server does not answer, or refuses the request",
-                        "see that the Prefect server runs and is reached",
-                    ) from error
-            time.sleep(_POLL_S)
+        try:
+            return outlast(call, outage_s=self.outage_s)
+        except ObjectNotFound as error:
+            raise question.unknown() from error
+        except (httpx.TransportError, PrefectHTTPStatusError) as error:
+            if isinstance(error, PrefectHTTPStatusError) and error.response.status_code in _BAD_PARAMETERS:
+                raise question.other_form(error.response.text) from error
+            if _is_unauthorized(error) and question.undecided is UnreachableError:
+                raise unauthorized(question.subject) from error  # nothing was asked yet
+            raise question.lost(
+                f"{type(error).__name__}: {str(error).splitlines()[0]}",
+                "the Prefect server does not answer, or refuses the request",
+                "see that the Prefect server runs and is reached",
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,6 @@ def _as_task(step: Step, effect: Effect) -> Effect:
         fn=call,
         name=NAMES[step],
         task_run_name=NAMES[step],  # once in a run: no number behind it
-        tags=["undo"] if step is Step.FENCE else [],
         # An effect is a fact of the world, not a value: a cached "split" would split nothing.
         cache_policy=NO_CACHE,
         persist_result=False,

@@ -92,6 +92,19 @@ class Deployed:
             )
         assert answer.json()["status"] == "ACCEPT", answer.text
 
+    def command(self, *words: str) -> str:
+        """Give a command of Prefect's, as a person does; return what it says."""
+        done = subprocess.run(
+            python("-m", "prefect", *words),
+            env={**os.environ, **self.server.environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     @contextmanager
     def without_schedules(self) -> Iterator[None]:
         """Hold the schedules, whose runs a worker that comes late would take up first, and drop the runs they made."""

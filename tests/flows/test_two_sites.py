@@ -2,107 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-import tomli_w
 from deployed import Deployed, eventually
-from machine import MIB, Machine, noise, running_machine
-from prefect.client.schemas.objects import FlowRun, StateType
+from machine import MIB, noise
+from prefect.client.schemas.objects import StateType
+from two_sites import BACKUP, RESTORE, SIZE_BYTES, Sites, running_sites
 
 from flows.recover import Where, recover_runs
 from nightwell import __version__
 from nightwell.errors import ConflictError, NotFoundError, UnreachableError
-from nightwell.local.process import LocalProcess
-from nightwell.protocol import BackupMode
-from nightwell.settings import FILE_VARIABLE
+from nightwell.protocol import BackupMode, Site
 from nightwell.sites.requests import BackupRequest, RestoreRequest
 from nightwell.store.location import StoreLocation
 from tasks.deployed import DeployedDestination
 
+#: How long the Prefect server stays away; at least until the destination has done its work.
+OUTAGE_S = float(os.environ.get("NIGHTWELL_TEST_OUTAGE_S", "0"))
+
 # The first test's time holds the start of a server, its deployments and two workers.
 pytestmark = pytest.mark.timeout(600)
-
-SIZE_BYTES = 8 * MIB
-BACKUP, RESTORE = "backup-volume/source-site", "restore-volume/source-site"
-
-
-@dataclass(frozen=True, slots=True)
-class Sites:
-    """A machine whose two sites only meet at the Prefect server and on line 1."""
-
-    machine: Machine
-    deployed: Deployed
-    workers: dict[str, LocalProcess] = field(default_factory=dict)
-
-    @property
-    def host_is_there(self) -> Path:
-        """The file without which the host cannot be quiesced."""
-        return self.machine.folder / "host-is-there"
-
-    def ended(self, run_id: UUID) -> tuple[FlowRun, str]:
-        run = self.deployed.ended(run_id)
-        return run, str(run.state.message if run.state else None)
-
-    def hold_mover(self) -> None:
-        """Wait for a virtual server and hold its mover still, in the middle of its work."""
-
-        def look() -> int | None:
-            for record in self.machine.settings.servers_directory().glob("vs-*/record.json"):
-                process = json.loads(record.read_text())["process"]
-                if process is not None:
-                    os.kill(process["pid"], signal.SIGSTOP)
-                    return int(process["pid"])
-            return None
-
-        eventually("virtual server", look, timeout_s=150.0, pause_s=0.005)
-
-    def log_of(self, flow_run_id: str) -> str:
-        chosen = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}}
-        return "\n".join(str(line["message"]) for line in self.deployed.ask("logs", chosen))
-
-    def owed(self) -> list[str]:
-        """Return what the destination's worker has on record."""
-        return [file.name for file in (self.machine.settings.state_directory / "flow-processes").glob("*.json")]
-
-    def start_worker(self, pool: str) -> None:
-        here = {FILE_VARIABLE: str(self.machine.settings_file)}
-        self.workers[pool] = self.deployed.worker(self.machine.folder, here, pool)
-
-    def destination_driver(self) -> int:
-        """Return the process that drives the open run at the destination."""
-        (run,) = self.machine.destination.ledger.journal.open_runs()
-        return int(str(run.lease_owner).rsplit(":", 3)[1])
 
 
 @pytest.fixture(scope="module")
 def sites(deployed: Deployed, moto_server: StoreLocation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
-    folder = tmp_path_factory.mktemp("sites")
-    with running_machine(folder, moto_server) as machine:
-        sites = Sites(machine, deployed)
-        text = tomli_w.dumps({"flows": {"remote_deployment": "destination-site"}})
-        quiesce = f'quiesce = ["test", "-f", "{sites.host_is_there}"]\n'
-        settings = machine.settings_file.read_text().replace("[source]\n", f"[source]\n{quiesce}")
-        machine.settings_file.write_text(settings + text)
-        assert machine.settings.source.quiesce
-        sites.host_is_there.touch()
-        here = {FILE_VARIABLE: str(machine.settings_file)}
-        with (
-            deployed.without_schedules(),
-            deployed.workers(folder, here) as workers,
-            pytest.MonkeyPatch.context() as patch,
-        ):
-            patch.setenv(FILE_VARIABLE, str(machine.settings_file))
-            sites.workers.update(workers)
-            yield sites
-            for worker in sites.workers.values():
-                worker.stop()
+    with running_sites(tmp_path_factory.mktemp("sites"), deployed, moto_server) as sites:
+        yield sites
+
+
+@pytest.fixture(scope="module")
+def unheard() -> dict[UUID, datetime]:
+    """Flow runs whose processes died without a word, and when; looked after at the end, for it takes a while."""
+    return {}
 
 
 def test_a_backup_and_its_restore_cross_line_2_as_deployment_runs(sites: Sites) -> None:
@@ -158,6 +95,24 @@ def test_what_fails_at_the_destination_reads_at_the_source_as_it_was_raised_ther
     assert machine.leftovers() == []
 
 
+def test_a_source_flow_that_dies_with_its_worker_loses_no_backup(sites: Sites, unheard: dict[UUID, datetime]) -> None:
+    """As with their host: nobody is left to tell Prefect."""
+    machine, deployed = sites.machine, sites.deployed
+    machine.make_volume("unheard", SIZE_BYTES, data=noise(4 * MIB))
+    run_id = deployed.start(BACKUP, volume="unheard")
+    mover = sites.hold_mover()
+    sites.workers["source-site"].kill()
+    os.kill(sites.driver(Site.SOURCE), signal.SIGKILL)
+    unheard[run_id] = datetime.now(UTC)
+    os.kill(mover, signal.SIGCONT)  # the request goes on without the one who asked
+    sites.start_worker("source-site")
+    recover_runs(Where.SOURCE)
+    assert sites.put_back_too_early("unheard") == []
+    assert machine.leftovers() == []
+    assert sites.run_of("unheard").committed
+    assert machine.destination.look_up("unheard", "latest") is not None
+
+
 def test_a_retry_in_the_ui_is_a_new_run_that_does_every_step_again(sites: Sites) -> None:
     machine, deployed = sites.machine, sites.deployed
     machine.make_volume("later", SIZE_BYTES, data=noise(MIB))
@@ -181,20 +136,47 @@ def test_a_retry_in_the_ui_is_a_new_run_that_does_every_step_again(sites: Sites)
     assert machine.leftovers() == []
 
 
-def test_a_cancelled_backup_is_taken_back_at_both_sites(sites: Sites) -> None:
+@pytest.mark.parametrize("by", ["page", "command"])
+def test_a_cancelled_backup_is_taken_back_at_both_sites(sites: Sites, by: str) -> None:
     machine, deployed = sites.machine, sites.deployed
-    machine.make_volume("slow", SIZE_BYTES, data=noise(4 * MIB))
-    run_id = deployed.start(BACKUP, volume="slow")
+    volume = f"slow-{by}"
+    machine.make_volume(volume, SIZE_BYTES, data=noise(4 * MIB))
+    run_id = deployed.start(BACKUP, volume=volume)
     sites.hold_mover()
-    deployed.set_state(run_id, StateType.CANCELLING, "Cancelling")
+    if by == "page":
+        deployed.set_state(run_id, StateType.CANCELLING, "Cancelling")
+    else:
+        deployed.command("flow-run", "cancel", str(run_id))
     run, _ = sites.ended(run_id)
     assert run.state is not None
     assert run.state.is_cancelled()
     # Cancelling leaves 30 s for the way back. What a busy machine did not get done in that time, the recovery does.
     recover_runs(Where.BOTH)
+    assert sites.put_back_too_early(volume) == []
     assert machine.leftovers() == []
-    assert machine.source_array.pair_of("slow") is None
-    assert machine.destination.look_up("slow", "latest") is None
+    assert machine.source_array.pair_of(volume) is None
+    assert machine.destination.look_up(volume, "latest") is None
+
+
+def test_the_destinations_work_outlives_a_prefect_server_that_goes_and_comes_back(sites: Sites) -> None:
+    machine, deployed = sites.machine, sites.deployed
+    machine.make_volume("offline", SIZE_BYTES, data=noise(4 * MIB))
+    run_id = deployed.start(BACKUP, volume="offline")
+    mover = sites.hold_mover()
+    deployed.server.process.kill()
+    os.kill(mover, signal.SIGCONT)
+    journal = machine.destination.ledger.journal
+    back_s = time.monotonic() + OUTAGE_S
+    eventually("end of the copy without a server", lambda: None if journal.open_runs() else True, timeout_s=150.0)
+    eventually("end of the outage", lambda: time.monotonic() > back_s or None, timeout_s=OUTAGE_S + 1)
+    version = machine.destination.look_up("offline", "latest")
+    assert version is not None
+    deployed.server.start()
+    run, message = sites.ended(run_id)
+    assert run.state is not None
+    assert run.state.is_completed(), message
+    assert version.version_id in message, "the version that was made meanwhile is the run's"
+    assert machine.leftovers() == []
 
 
 def test_a_request_whose_flow_is_killed_is_made_again(sites: Sites) -> None:
@@ -202,7 +184,7 @@ def test_a_request_whose_flow_is_killed_is_made_again(sites: Sites) -> None:
     machine.make_volume("orphan", SIZE_BYTES, data=noise(4 * MIB))
     run_id = deployed.start(BACKUP, volume="orphan")
     sites.hold_mover()
-    os.kill(sites.destination_driver(), signal.SIGKILL)
+    os.kill(sites.driver(Site.DESTINATION), signal.SIGKILL)
     run, message = sites.ended(run_id)
     assert run.state is not None
     assert run.state.is_completed(), message
@@ -255,7 +237,7 @@ def test_a_request_whose_flow_and_worker_die_is_answered_by_the_recovery(sites: 
     run_id = deployed.start(BACKUP, volume="lost")
     sites.hold_mover()
     sites.workers["destination-site"].kill()
-    os.kill(sites.destination_driver(), signal.SIGKILL)
+    os.kill(sites.driver(Site.DESTINATION), signal.SIGKILL)
     (remote,) = deployed.named("copy lost to the store")
     assert remote["state_type"] == "RUNNING"
     (said,) = recover_runs(Where.DESTINATION)
@@ -269,3 +251,27 @@ def test_a_request_whose_flow_and_worker_die_is_answered_by_the_recovery(sites: 
     assert record in sites.owed(), "nobody has looked after it yet"
     sites.start_worker("destination-site")
     eventually("worker that tidies up", lambda: record not in sites.owed() or None, timeout_s=120.0)
+
+
+def test_a_source_worker_that_is_stopped_leaves_nothing(sites: Sites) -> None:
+    machine, deployed = sites.machine, sites.deployed
+    machine.make_volume("ended", SIZE_BYTES, data=noise(4 * MIB))
+    deployed.start(BACKUP, volume="ended")
+    sites.hold_mover()
+    sites.workers["source-site"].stop(timeout_s=60.0)
+    recover_runs(Where.BOTH)
+    assert sites.put_back_too_early("ended") == []
+    assert machine.leftovers() == []
+
+
+def test_flows_that_were_killed_are_shown_as_crashed_within_90_s(
+    sites: Sites, unheard: dict[UUID, datetime], record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    assert unheard, "a test above has killed one"
+    for run_id, killed_at in unheard.items():
+        state = sites.deployed.ended(run_id).state
+        assert state is not None
+        assert state.is_crashed()
+        seconds = (state.timestamp - killed_at).total_seconds()
+        record_testsuite_property(f"seconds until {run_id} was shown as crashed", seconds)
+        assert seconds < 90

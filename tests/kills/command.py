@@ -6,12 +6,13 @@ Ends with exit status 1 when anything was left behind or is not as it was, and p
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from kills.cases import Case, every_case, sample
@@ -25,18 +26,16 @@ from nightwell.settings import ArrayDriver
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try cases and say how they ended."""
     options = _options(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored
     cases = sample(options.seed, options.sample) if options.sample else every_case(options.seed)
     cases = [case for case in cases if options.only in str(case)]
     began_s = time.monotonic()
-    results = []
-    for number, result in enumerate(_try(cases, options.driver), 1):
-        results.append(result)
-        wrong = "".join(f"\n    WRONG: {text}" for text in result.wrongs)
-        not_struck = "" if result.struck else " (never came to that point)"
-        sys.stdout.write(
-            f"{number}/{len(cases)} {result.case}: {result.phase}{not_struck}, {result.seconds:.1f} s{wrong}\n"
-        )
-        sys.stdout.flush()
+    results: list[Result] = []
+    with suppress(KeyboardInterrupt):  # the table of what was tried until then
+        for result in _try(cases, options.driver):
+            results.append(result)
+            sys.stdout.write(f"{len(results)}/{len(cases)} {_in_words(result)}\n")
+            sys.stdout.flush()
     minutes = (time.monotonic() - began_s) / 60
     sys.stdout.write("\n".join(_table(results)) + "\n")
     wrong_count = sum(bool(result.wrongs) for result in results)
@@ -45,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{wrong_count} wrong\n"
     )
     return 1 if wrong_count else 0
+
+
+def _in_words(result: Result) -> str:
+    not_struck = "" if result.struck else " (never came to that point)"
+    wrong = "".join(f"\n    WRONG: {text}" for text in result.wrongs)
+    return f"{result.case}: {result.phase}{not_struck}, {result.seconds:.1f} s{wrong}"
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -83,14 +83,23 @@ class Leases:
         with self._database.writing() as connection:
             connection.execute(update(leases_table).where(*_held_as(lease)).values(run_id=None, owner=""))
 
-    def claim_lapsed(self, volume: str, *, owner: str, ttl_s: float) -> Lease | None:
+    def claim_lapsed(self, volume: str, *, owner: str, ttl_s: float, dead_owner: str | None = None) -> Lease | None:
         """Take over the run of a lapsed lease with a higher token; ``None`` when it has not lapsed or somebody did.
 
         Of several recoverers exactly one gets the lease.
+
+        Parameters
+        ----------
+        volume, owner, ttl_s
+            As for :meth:`acquire`.
+        dead_owner
+            A holder that is known to be dead: its lease counts as lapsed, but no longer once another has taken it.
         """
         with self._database.writing() as connection:
             row = _row(connection, volume)
-            if row is None or row.run_id is None or row.expires_at_us > to_us(self.clock()):
+            if row is None or row.run_id is None:
+                return None
+            if row.expires_at_us > to_us(self.clock()) and row.owner != dead_owner:
                 return None
             try:
                 return self._take(connection, volume, row.run_id, owner=owner, ttl_s=ttl_s)

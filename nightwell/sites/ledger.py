@@ -123,9 +123,9 @@ class Ledger:
 
     def take_over(self, summary: RunSummary) -> Lease | None:
         """Take the lease of a run whose driver is gone; ``None`` while it may still be alive."""
-        lease = self.leases.claim_lapsed(summary.volume, owner=this_process(), ttl_s=self.ttl_s)
-        if lease is None and summary.lease_owner is not None and is_dead(summary.lease_owner):
-            lease = self.seize(summary.volume, summary.run_id)
+        holder = summary.lease_owner
+        dead = holder if holder is not None and is_dead(holder) else None
+        lease = self.leases.claim_lapsed(summary.volume, owner=this_process(), ttl_s=self.ttl_s, dead_owner=dead)
         return lease if lease is None or lease.run_id == summary.run_id else None
 
     def seize(self, volume: str, run_id: str) -> Lease:
@@ -191,12 +191,21 @@ class Ledger:
         tuple
             The runs as ``resume`` left them.
         """
-        recovered = []
+        recovered: list[Run] = []
+        failed: Exception | None = None
         for take, found in ((self.take_over, self.journal.open_runs), (self._try_again, self.journal.stuck_runs)):
             for summary in found():
                 lease = take(summary) if volume in {None, summary.volume} else None
-                if lease is not None:
+                if lease is None:
+                    continue
+                try:
                     recovered.append(resume(self.journal.load(summary.run_id), lease))
+                except FencedError:
+                    continue  # the other site fenced it off meanwhile; whoever has it now goes on
+                except Exception as error:  # noqa: BLE001 -- a run that cannot be recovered must not keep the others
+                    failed = failed or error
+        if failed is not None:
+            raise failed
         return tuple(recovered)
 
     def _try_again(self, summary: RunSummary) -> Lease | None:

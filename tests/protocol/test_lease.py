@@ -89,6 +89,16 @@ def test_only_a_lapsed_lease_is_claimed_and_only_once(leases: Leases, clock: Fak
     assert leases.holder("well-7").owner == "recovery"
 
 
+def test_a_dead_holders_lease_is_claimed_before_it_lapses_and_only_once(leases: Leases) -> None:
+    lease = acquire(leases)
+    assert leases.claim_lapsed("well-7", owner="early", ttl_s=30, dead_owner="somebody else") is None
+    claimed = leases.claim_lapsed("well-7", owner="recovery", ttl_s=30, dead_owner=lease.owner)
+    assert claimed is not None
+    # The other recovery looked at the same moment, and still believes that the dead one has it.
+    assert leases.claim_lapsed("well-7", owner="late", ttl_s=30, dead_owner=lease.owner) is None
+    assert leases.holder("well-7").owner == "recovery"
+
+
 def test_a_lapsed_lease_does_not_free_a_volume_whose_run_is_open(
     journal: Journal, leases: Leases, clock: FakeClock
 ) -> None:

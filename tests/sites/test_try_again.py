@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from protocol.samples import OPENED, FakeClock
 
-from nightwell.errors import ConflictError, NightwellError, UnreachableError
+from nightwell.errors import ConflictError, FormatError, NightwellError, UnreachableError
 from nightwell.protocol import (
     NO_FACTS,
     EffectContext,
     Facts,
     Journal,
+    Lease,
     Leases,
     Phase,
     Reopened,
@@ -114,3 +117,31 @@ def test_it_waits_while_another_run_has_the_volume(ledger: Ledger) -> None:
     assert array.recover() == ()
     ledger.leases.release(other)
     assert [run.phase for run in array.recover()] == [Phase.REVERTED]
+
+
+def test_of_two_recoveries_that_look_at_once_one_takes_the_run_of_a_dead_process(ledger: Ledger) -> None:
+    dead = f"{socket.gethostname()}:1:1:another-boot"
+    lease = ledger.leases.acquire(OPENED.volume, OPENED.run_id, owner=dead, ttl_s=60)
+    ledger.journal.open_run(OPENED, token=lease.token)
+    (seen,) = ledger.journal.open_runs()
+    assert ledger.take_over(seen) is not None
+    assert ledger.take_over(seen) is None, "a live recovery's run is not taken from it"
+
+
+def test_a_run_that_cannot_be_recovered_does_not_keep_the_others(ledger: Ledger) -> None:
+    dead = f"{socket.gethostname()}:1:1:another-boot"
+    for number in (1, 2):
+        opened = replace(OPENED, run_id=f"run-{number}", volume=f"well-{number}")
+        lease = ledger.leases.acquire(opened.volume, opened.run_id, owner=dead, ttl_s=60)
+        ledger.journal.open_run(opened, token=lease.token)
+    effects = DeadArray(ledger, UnreachableError)
+    effects.is_back = True
+
+    def resume(run: Run, lease: Lease) -> Run:
+        if run.run_id == "run-1":
+            raise _error(FormatError)
+        return ledger.drive(run.run_id, effects.effects(), lease)
+
+    with pytest.raises(FormatError):
+        ledger.recover(resume)
+    assert ledger.journal.load("run-2").phase is Phase.REVERTED

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from nightwell.errors import InputError
 from nightwell.report.curves import StreamLog, stream_log, thin
 from nightwell.report.margins import draw_footer, draw_header, draw_title, stamp_simulated
-from nightwell.report.strips import draw_readings, draw_strips
+from nightwell.report.strips import draw_findings, draw_readings, draw_strips
 from nightwell.report.tracks import HAWORTH, SAMPLES, TRACKS, Pen, Track
 from nightwell.wells.streams import Stream
 from nightwell.whole_file import written_whole
@@ -104,19 +104,21 @@ def draw_depth_log(result: xr.DataTree, options: DepthLogOptions | None = None) 
     log = _cut(result, options)
     figure = Figure(figsize=(options.width_in, options.height_in), dpi=options.dpi, facecolor="white")
     tracks = _tracks_with_data(log)
-    shares = [0.75, 0.42, *(track.share for track in tracks), 1.0, 1.35]
+    shares = [0.75, 0.42, 0.75, *(track.share for track in tracks), 1.0, 1.35]
     bodies, headers = _grid(figure, shares)
     rows = round(options.height_in * options.dpi / 2)
     _draw_rate(bodies[0], headers[0], result, log, rows)
     draw_strips(bodies[1], headers[1], log)
-    for body, header, track in zip(bodies[2:-2], headers[2:-2], tracks, strict=True):
+    draw_findings(bodies[2], headers[2], result, log)
+    for body, header, track in zip(bodies[3:-2], headers[3:-2], tracks, strict=True):
         _draw_track(body, track, log, rows)
         draw_header(header, track)
     _draw_samples(bodies[-2], headers[-2], result, log)
     draw_readings(bodies[-1], headers[-1], log)
     for body in bodies:
         _finish(body, log)
-    bodies[-1].grid(visible=False, which="both", axis="x")
+    for body in (bodies[2], bodies[-1]):
+        body.grid(visible=False, which="both", axis="x")
     _label_depths(bodies[0])
     draw_title(figure, result, log)
     draw_footer(figure, result)
@@ -239,7 +241,7 @@ def _draw_samples(axes: Axes, header: Axes, result: xr.DataTree, log: StreamLog)
         value = np.clip(curve.value, 0.1, 1e5)
         axes.plot(value[::step], other.depth[::step], marker, color=colour, markersize=2.6, linestyle="none")
         pens.append(Pen(stream, label, colour, marker))
-    draw_header(header, Track("Samples: total gas", "ppm", tuple(pens), 0.1, 1e5))
+    draw_header(header, Track("Samples, gas", "ppm", tuple(pens), 0.1, 1e5))
 
 
 def _finish(axes: Axes, log: StreamLog) -> None:

@@ -112,7 +112,7 @@ def _shade(axes: Axes) -> None:
         axes.fill_between(at, zone.low, zone.high, color=zone.colour, alpha=0.20, linewidth=0)
         axes.plot(at, zone.high, color=zone.colour, linewidth=0.8, alpha=0.8)
         middle = float(np.sqrt(max(zone.low[0], LOW) * min(zone.high[0], HIGH)))
-        axes.text(-0.12, middle, zone.name.replace(", ", ",\n"), fontsize=8.5, va="center", ha="right", color="#333333")
+        axes.text(-0.2, middle, zone.name.replace(", ", ",\n"), fontsize=8.5, va="center", ha="right", color="#333333")
 
 
 def _thin_lines(axes: Axes, log: StreamLog, ratios: Floats, colours: ScalarMappable) -> None:

@@ -194,7 +194,7 @@ def _calibrated(quality: xr.Dataset) -> dict[str, tuple[NDArray[np.generic], Flo
     time = quality["standard_time"].to_numpy()
     found: dict[str, tuple[NDArray[np.generic], Floats]] = {}
     if time.size > 1:  # one run shows no drift
-        found["sensitivity at m/z 28"] = (time, 100.0 * (quality["drift_gain"].to_numpy().astype(np.float64) - 1.0))
+        found["sensitivity at m/z 28"] = (time, 100.0 * np.expm1(quality["drift_gain"].to_numpy().astype(np.float64)))
     if "recovery" in quality:
         recovery = quality["recovery"].to_numpy().astype(np.float64)
         sigma = quality["recovery_sigma"].to_numpy().astype(np.float64)
@@ -256,7 +256,7 @@ def _legend(axes: Axes, columns: int) -> None:
 
 
 def _dates(axes: Axes) -> None:
-    locator = AutoDateLocator(minticks=3)  # type: ignore[no-untyped-call]  # Matplotlib has no types for dates
+    locator = AutoDateLocator(minticks=2, maxticks=6)  # type: ignore[no-untyped-call]  # Matplotlib has no types for dates
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]  # as above
     axes.tick_params(axis="x", labelsize=6.5)

@@ -12,12 +12,13 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from nightwell.report.curves import StreamLog
-from nightwell.report.tracks import CLASS_COLOURS
+from nightwell.report.tracks import CLASS_COLOURS, FINDINGS
+from nightwell.wells.findings import findings_of
 from nightwell.wells.interpret import Interval, find_intervals
 
 _STRIPS = (("haworth", "Haworth"), ("pixler", "Pixler"), ("oil_indicator", "oil ind."))
 _ROWS_OF_TEXT = 150
-_LINE_WIDTH = 36
+_LINE_WIDTH = 34
 _STRIP_ROWS = 1400
 _STRIP_COLUMNS = 12  # divides by 1, 2, 3 and 4 classes that hold together
 _OTHER = "#bdbdbd"
@@ -42,6 +43,23 @@ def draw_strips(axes: Axes, header: Axes, log: StreamLog) -> None:
         )  # fmt: skip
 
 
+def draw_findings(axes: Axes, header: Axes, result: xr.DataTree, log: StreamLog) -> None:
+    """Draw a column for each kind of finding: a box for an interval, a line for a contact."""
+    header.text(0.5, 0.965, "Findings", ha="center", va="top", fontsize=10.5, fontweight="bold")
+    axes.set_xlim(0.0, len(FINDINGS))
+    found = findings_of(result["findings"].to_dataset()) if "findings" in result.children else ()
+    thin_m = float(log.depth[-1] - log.depth[0]) / _STRIP_ROWS * 2.0  # a contact must be seen
+    for column, (kind, label, colour) in enumerate(FINDINGS):
+        header.text((column + 0.5) / len(FINDINGS), 0.72, label, rotation=90, ha="center", va="top", fontsize=7.6,
+                    color=colour)  # fmt: skip
+        for one in found:
+            if one.kind == kind:
+                room = max(0.0, thin_m - (one.bottom_m - one.top_m)) / 2.0
+                thickness = one.bottom_m - one.top_m + 2.0 * room
+                axes.add_patch(Rectangle((column + 0.1, one.top_m - room), 0.8, thickness, color=colour, alpha=0.75,
+                                         linewidth=0))  # fmt: skip
+
+
 def draw_readings(axes: Axes, header: Axes, log: StreamLog) -> None:
     """Write what the classes say, interval by interval, with the colours' legend in the header."""
     header.text(0.5, 0.965, "Reading (Haworth)", ha="center", va="top", fontsize=10.5, fontweight="bold")
@@ -54,7 +72,7 @@ def draw_readings(axes: Axes, header: Axes, log: StreamLog) -> None:
         colour = _colour_at(log, interval.top_m, interval.bottom_m)
         thickness = interval.bottom_m - interval.top_m
         axes.add_patch(Rectangle((0.0, interval.top_m), 0.035, thickness, color=colour, linewidth=0))
-        words = f"{interval.top_m:.0f}-{interval.bottom_m:.0f} m: {reading_in_words(interval)}"
+        words = f"{interval.top_m:.0f}-{interval.bottom_m:.0f} m: {reading_in_words(interval, brief=True)}"
         lines = textwrap.wrap(words, _LINE_WIDTH)
         needed = len(lines) * span / _ROWS_OF_TEXT
         start = max(interval.top_m, free_from)
@@ -64,13 +82,16 @@ def draw_readings(axes: Axes, header: Axes, log: StreamLog) -> None:
         free_from = start + needed
 
 
-def reading_in_words(interval: Interval) -> str:
-    """Return what all classifications say of an interval, and the median of the total gas."""
+def reading_in_words(interval: Interval, *, brief: bool = False) -> str:
+    """Return what all classifications say of an interval, the median of the total gas, and whether methods differ.
+
+    With ``brief`` it is not said which method stands for which fluid.
+    """
     first = "Haworth class"
     parts = [interval.readings[first]] if first in interval.readings else []
     parts += [f"{title}: {text}" for title, text in interval.readings.items() if title != first]
     gas = interval.values.get("total_gas", float("nan"))
-    dissent = [interval.dissent] if interval.dissent else []
+    dissent = [interval.dissent.split(":")[0] if brief else interval.dissent] if interval.dissent else []
     return "; ".join([*parts, f"median gas {gas:.0f} ppm", *dissent])
 
 

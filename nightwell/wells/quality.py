@@ -175,7 +175,7 @@ def qc_dataset(
         meaning = "amount found over amount certified" if name == "recovery" else "one-sigma of that ratio"
         variables[name] = (("standard", "gas"), getattr(standards, name), _named(meaning, "1"))
     for name, meaning in (
-        ("gain", "sensitivity against the mean of the standards, at m/z 28"),
+        ("gain", "natural logarithm of the sensitivity over that of the mean of the standards, at m/z 28"),
         ("tilt", "exponent of (m/z / 28) by which it differs from that mean"),
     ):
         variables[f"drift_{name}"] = ("standard", getattr(standards, name), _named(meaning, "1"))

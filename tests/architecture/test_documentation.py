@@ -74,6 +74,14 @@ def test_every_link_in_the_documentation_leads_somewhere() -> None:
     assert {str(page.relative_to(ROOT)): broken for page in pages() if (broken := broken_links(page))} == {}
 
 
+def test_pictures_of_the_gallery_are_small_and_are_those_that_its_script_makes() -> None:
+    made = {picture.name: picture.stat().st_size for picture in (DOCS / "gallery").iterdir()}
+    script = (ROOT / "infra" / "make_gallery.py").read_text()
+    assert max(made.values()) < 200_000
+    assert all(f'"{name.removesuffix(".png")}"' in script for name in made)
+    assert sorted(re.findall(r"\(gallery/([^)]+)\)", (DOCS / "gallery.md").read_text())) == sorted(made)
+
+
 def test_a_broken_link_would_be_found(tmp_path: Path) -> None:
     (tmp_path / "there.md").write_text("# A heading, with `code` in it\n")
     page = tmp_path / "page.md"

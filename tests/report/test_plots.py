@@ -19,7 +19,7 @@ from nightwell.report.curves import stream_log
 from nightwell.report.heat_map import binned, draw_heat_map
 from nightwell.report.pixler import draw_pixler, load_zones
 from nightwell.report.plots import write_plot
-from nightwell.report.quality_panel import draw_quality_panel
+from nightwell.report.quality_panel import draw_quality_panel, standards_of
 from nightwell.report.spectra import spectra_of
 from nightwell.report.spectrum import draw_spectrum, owners
 from nightwell.report.ternary import draw_ternary, shares_of, to_plane
@@ -169,10 +169,11 @@ def test_quality_shows_blanks_of_the_analysis_or_of_the_scans_or_says_neither(
         {
             "blank_time": ("blank", hours), "blank_stream": ("blank", np.zeros(3, dtype=np.int8)),
             "blank_intensity": (("blank", "mz"), np.full((3, mz.size), 1e-10)),
-            "standard_time": ("standard", hours), "drift_gain": ("standard", np.array([1.0, 1.02, 0.97])),
+            "standard_time": ("standard", hours), "drift_gain": ("standard", np.log([1.0, 1.02, 0.97])),
         },
         coords={"mz": mz},
     ))  # fmt: skip
     said = words(draw_quality_panel(own))
     assert "sensitivity at m/z 28" in said
+    assert standards_of(own["qc"].to_dataset(), None)["sensitivity at m/z 28"][1] == pytest.approx([0.0, 2.0, -3.0])
     assert "not in this analysis" not in said

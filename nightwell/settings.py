@@ -142,7 +142,7 @@ class MethodSettings(Section):
     )
     pattern_error: float = Field(default=0.02, gt=0, lt=1, description="One-sigma of fragment patterns, relative.")
     monte_carlo_draws: int = Field(
-        default=0, ge=0, description="Draws for Monte Carlo uncertainties, 50 or more; 0: the covariance of the fit."
+        default=0, ge=0, description="Draws for Monte Carlo uncertainties, 16 or more; 0: the covariance of the fit."
     )
 
 

@@ -106,9 +106,15 @@ def settings() -> Settings:
     return loaded
 
 
-def asked_method(recycled_share: float | None, trap_efficiency: float | None) -> MethodSettings:
+def asked_method(
+    recycled_share: float | None, trap_efficiency: float | None, monte_carlo_draws: int | None = None
+) -> MethodSettings:
     """Return what a command line asks of the method; what it left out stays as the settings have it (InputError)."""
-    given = {"recycled_share": recycled_share, "trap_efficiency": trap_efficiency}
+    given = {
+        "recycled_share": recycled_share,
+        "trap_efficiency": trap_efficiency,
+        "monte_carlo_draws": monte_carlo_draws,
+    }
     try:
         return MethodSettings.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:

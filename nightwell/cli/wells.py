@@ -74,6 +74,10 @@ def analyse(
     recycled_share: Annotated[float | None, typer.Option(help="Share of its gas that mud keeps in the pits.")] = None,
     trap_efficiency: Annotated[float | None, typer.Option(help="Share of its gas that the trap frees.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="JSON file that `well calibrate` wrote.")] = None,
+    monte_carlo: Annotated[
+        int | None,
+        typer.Option(help="Draws for uncertainties by repetition, such as 200; else wells.method says.", min=0),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn raw scans into species and indicators, and keep the result as a version of its own."""
@@ -96,7 +100,7 @@ def analyse(
     method = method_of(
         chosen,
         library=library,
-        asked=asked_method(recycled_share, trap_efficiency),
+        asked=asked_method(recycled_share, trap_efficiency, monte_carlo),
         calibration=None if calibration is None else load_calibration(calibration),
     )
     if volume is not None:

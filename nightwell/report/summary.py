@@ -11,6 +11,7 @@ import xarray as xr
 
 from nightwell.report.strips import reading_in_words
 from nightwell.wells.interpret import Interval, find_intervals
+from nightwell.wells.lack_of_fit_group import LACK_OF_FIT
 from nightwell.wells.streams import Stream
 
 _READING_WIDTH = 78
@@ -32,6 +33,10 @@ class StreamSummary:
         Species detected in at least a tenth of the depths, by the share of depths, largest first.
     chi2_per_freedom
         Median of chi2 over degrees of freedom: about 1 when the library explains the spectra.
+    condition_number
+        Of the library on the stream's m/z axis; NaN where the result does not say.
+    lack_of_fit
+        Whether the library explains the averaged spectra, in words; empty where it was not tested.
     intervals
         Downwards; no thinner than a hundredth of the stream's depths.
     """
@@ -43,6 +48,8 @@ class StreamSummary:
     bottom_m: float
     detected: tuple[tuple[str, float], ...]
     chi2_per_freedom: float
+    condition_number: float
+    lack_of_fit: str
     intervals: tuple[Interval, ...]
 
 
@@ -66,6 +73,8 @@ def summarise(result: xr.DataTree, stream: Stream) -> StreamSummary:
         bottom_m=float(depth[-1]) if depth.size else float("nan"),
         detected=tuple((name, share) for name, share in common if share >= 0.1),  # noqa: PLR2004 - as documented
         chi2_per_freedom=float(np.nanmedian(fit)) if np.isfinite(fit).any() else float("nan"),
+        condition_number=float(group.attrs.get("condition_number", "nan")),
+        lack_of_fit=str(group[LACK_OF_FIT].attrs["statement"]) if LACK_OF_FIT in group.children else "",
         intervals=find_intervals(
             group["interpretation"].to_dataset(), group["indicators"].to_dataset(), min_thickness_m=thickness_m
         ),
@@ -101,6 +110,9 @@ def _stream_lines(summary: StreamSummary) -> list[str]:
         ),
         *textwrap.wrap(f"detected in: {species}", 100, initial_indent="  ", subsequent_indent="    "),
     ]
+    if summary.lack_of_fit:
+        words = f"{summary.lack_of_fit} (condition number {summary.condition_number:.0f})"
+        lines += textwrap.wrap(words, 100, initial_indent="  ", subsequent_indent="    ")
     if summary.intervals:
         lines.append(f"  {'top m':>9} {'bottom m':>9}  reading")
     for interval in summary.intervals:

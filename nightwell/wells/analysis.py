@@ -29,12 +29,16 @@ from nightwell.wells.findings import findings_dataset
 from nightwell.wells.indicators import Curve, Curves, indicator_dataset, intensity_names
 from nightwell.wells.instrument import Instrument
 from nightwell.wells.interpret import interpretation_dataset
+from nightwell.wells.lack_of_fit import examine_windows
+from nightwell.wells.lack_of_fit_group import LACK_OF_FIT, lack_of_fit_dataset
 from nightwell.wells.method import Method
 from nightwell.wells.nnls import DETECTION_SIGMAS, Solution
 from nightwell.wells.normalise import normalised_dataset
 from nightwell.wells.profiles import Inputs, Profile
 from nightwell.wells.read_well import read_well
 from nightwell.wells.species import SpeciesLibrary
+from nightwell.wells.species_file import load_library
+from nightwell.wells.spectrum_windows import Windows, average_windows, join_windows
 from nightwell.wells.streams import Stream
 
 if TYPE_CHECKING:
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Floats = NDArray[np.float64]
+# Species, indicators, and spectra averaged over windows, of one block.
+_Analysed = tuple[xr.Dataset, xr.Dataset, Windows]
 
 #: Raised when the groups of a result change: a night then makes the results of older releases anew. 2 keeps responses.
 ANALYSIS_VERSION = 2
@@ -84,7 +90,8 @@ def analyse_well(
     -------
     xarray.DataTree
         Per stream the groups ``species`` (as :func:`~nightwell.wells.deconvolve.deconvolve`), ``indicators`` (as
-        :func:`~nightwell.wells.indicators.indicator_dataset`) and ``interpretation``; ``/across`` with ``indicators``
+        :func:`~nightwell.wells.indicators.indicator_dataset`), ``interpretation`` and ``lack_of_fit`` (as
+        :func:`~nightwell.wells.lack_of_fit_group.lack_of_fit_dataset`); ``/across`` with ``indicators``
         and ``interpretation`` across streams (as :func:`~nightwell.wells.across.across_dataset`); ``/findings`` (as
         :func:`~nightwell.wells.findings.findings_dataset`); ``/drilling`` with the rate of penetration against depth
         where it is known. Attributes of the root: well, provenance, whether anything is simulated, and the versions
@@ -153,9 +160,11 @@ def analyse_cube(
     groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=attributes)}
     shared: dict[Stream, StreamCurves] = {}
     for stream, blocks in results.items():
-        species, shared[stream] = take(end_to_end(block for block, _ in blocks))
-        indicators = end_to_end(block for _, block in blocks)
+        species, shared[stream] = take(end_to_end(block for block, _, _ in blocks))
+        indicators = end_to_end(block for _, block, _ in blocks)
         groups |= _groups(stream, species, indicators, cube[stream].to_dataset(), bound[stream], method)
+        windows = join_windows([part for _, _, part in blocks])
+        groups[f"/{stream}/{LACK_OF_FIT}"] = _tested(windows, bound[stream])
     groups |= _across_groups(shared, method)
     if "qc" in cube.children:
         groups["/qc"] = cube["qc"].to_dataset()
@@ -189,7 +198,7 @@ class _StreamAnalysis:
     method: Method
     in_air: bool  # the internal standard put the sample on the argon of the blanks
 
-    def __call__(self, block: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    def __call__(self, block: xr.Dataset) -> _Analysed:
         found = self.deconvolver.solve(block, with_covariance=True)
         calibration = self.method.cube.calibration
         if calibration is not None:
@@ -207,7 +216,13 @@ class _StreamAnalysis:
         }
         of_one = [profile for profile in profiles if profile.align is None]
         shared = carry(species, names_across(profiles, self.stream), *inputs.values())
-        return shared, indicator_dataset(of_one, inputs, block["depth"].to_numpy())
+        return shared, indicator_dataset(of_one, inputs, block["depth"].to_numpy()), average_windows(block)
+
+
+def _tested(windows: Windows, bound: Deconvolver) -> xr.Dataset:
+    """Test whether the library explains a stream; every species that ships is a candidate for what it lacks."""
+    candidates = load_library(core=False)
+    return lack_of_fit_dataset(examine_windows(windows, bound, candidates), bound.units, candidates.version)
 
 
 def _bound(stream: xr.Dataset, instrument: Instrument, method: Method) -> Deconvolver:
@@ -255,7 +270,7 @@ def _intensity_curves(block: xr.Dataset, mz: Floats, profiles: Iterable[Profile]
 
 def _run(
     tasks: Mapping[Stream, list[Delayed]], client: Client | None, scheduler: str | None
-) -> dict[Stream, list[tuple[xr.Dataset, xr.Dataset]]]:
+) -> dict[Stream, list[_Analysed]]:
     every = [task for stream_tasks in tasks.values() for task in stream_tasks]
     if client is not None:
         done = client.compute(every, sync=True)  # type: ignore[no-untyped-call]  # dask has no types
@@ -263,9 +278,7 @@ def _run(
     return _by_stream(tasks, compute(*every, scheduler=scheduler))  # type: ignore[no-untyped-call]  # dask has no types
 
 
-def _by_stream(
-    tasks: Mapping[Stream, list[Delayed]], done: Iterable[tuple[xr.Dataset, xr.Dataset]]
-) -> dict[Stream, list[tuple[xr.Dataset, xr.Dataset]]]:
+def _by_stream(tasks: Mapping[Stream, list[Delayed]], done: Iterable[_Analysed]) -> dict[Stream, list[_Analysed]]:
     results = iter(done)
     return {stream: [next(results) for _ in stream_tasks] for stream, stream_tasks in tasks.items()}
 

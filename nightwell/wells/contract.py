@@ -90,6 +90,7 @@ CUBE = (
     Variable("scan_count", ("depth",), "int32", "1", "number of scans in the bin"),
     Variable("depth_error", ("depth",), "float64", "m", "one-sigma error of the registered depth"),
     Variable("recycled_share", ("depth",), "float64", "1", "share of the gas that came round again", required=False),
+    Variable("shared_share", ("depth",), "float64", "1", "share of the variance common to neighbours", required=False),
     Variable("flag", ("depth",), "int16", "", "what to know before using the row", codes=FLAGS, masks=True),
 )
 

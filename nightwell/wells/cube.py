@@ -206,6 +206,7 @@ def _dataset(
         "mz": scans.mz,
         "scan_count": bins.scans,
         "depth_error": error,
+        "shared_share": bins.shared_share(),
         "flag": bins.flag,
     }
     used = [str(int(scans.mz[column])) for column in correction.columns]

@@ -123,7 +123,7 @@ class Deconvolver:
             self.design,
             found.value,
             variance,
-            variance - self._pattern_variance(found),
+            variance - self.pattern_variance(found),
             self.pattern_error if self.pattern_errors is None else self.pattern_errors,
             settings,
             keys=block["depth"].to_numpy(),
@@ -156,9 +156,9 @@ class Deconvolver:
         guess = measured + (self.pattern_error * intensity) ** 2
         first = solve(self.design, intensity, guess, signed=self.signed, with_errors=False)
         expected = np.maximum(measured + shot * (first.fit - intensity), _LEAST_VARIANCE_SHARE * measured)
-        return intensity, expected + self._pattern_variance(first), shot
+        return intensity, expected + self.pattern_variance(first), shot
 
-    def _pattern_variance(self, first: Solution) -> Floats:
+    def pattern_variance(self, first: Solution) -> Floats:
         """Variance that the errors of the patterns bring, float64 (depth, mz)."""
         if self.pattern_errors is None:
             return (self.pattern_error * first.fit) ** 2
@@ -344,7 +344,8 @@ def by_blocks(function: Callable[[xr.Dataset], _Result], stream: xr.Dataset) -> 
 
 def tasks_by_blocks(function: Callable[[xr.Dataset], _Result], stream: xr.Dataset) -> list[Delayed]:
     """Return the tasks of :func:`by_blocks` without running them, so that streams and wells can share one run."""
-    variables = stream[["intensity", "variance", "scan_count", "flag"]]
+    names = ["intensity", "variance", "scan_count", "flag"]
+    variables = stream[[*names, "shared_share"] if "shared_share" in stream else names]
     starts = range(0, max(stream.sizes["depth"], 1), BLOCK_DEPTHS)
     blocks = (variables.isel(depth=slice(start, start + BLOCK_DEPTHS)) for start in starts)
     # The function as it is: dask would look for collections in it, profile by profile, for as long as the work takes.

@@ -88,6 +88,18 @@ class DepthBins:
             error = np.sqrt(self.error_squares / self.scans)
         return mean, variance, error
 
+    def shared_share(self) -> Floats:
+        """Return the share of the variance that neighbouring bins have in common, the median over m/z; 0 without any.
+
+        Averages over depths do not get rid of it.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = self.shared / (self.variance / self.count + self.shared)
+        known = np.isfinite(share).any(axis=1)
+        found = np.zeros(self.depth_m.size)
+        found[known] = np.nanmedian(share[known], axis=1)
+        return found
+
 
 def regular_bins(depth_m: Floats, step_m: float) -> Floats:
     """Return the middles of the bins that hold given depths: whole multiples of the step."""

@@ -2,7 +2,7 @@
 
 One spectrum is too noisy to tell, so spectra are averaged over windows of depth. Counting noise falls with the number
 of depths, pattern error does not: the instrument's patterns are equally wrong at all of them. So the variance of an
-average is ``sum(counting) / n^2 + (pattern_error * average)^2``, and a library with good patterns fits it.
+average is ``sum(counting) / n^2 + (pattern_error * fit)^2``, and a library with good patterns fits it.
 
 Under a library that is complete the weighted sum of squares follows chi-square with the degrees of freedom of the fit
 (Pearson's test). Where it does not, each candidate species is put beside the library in turn: the fall of the sum of
@@ -23,11 +23,9 @@ from nightwell.errors import InputError
 from nightwell.wells.deconvolve import Deconvolver
 from nightwell.wells.nnls import solve
 from nightwell.wells.species import SpeciesLibrary
+from nightwell.wells.spectrum_windows import WINDOW_DEPTHS, Windows, average_windows
 
 Floats = NDArray[np.float64]
-
-#: Depths averaged into one window.
-WINDOW_DEPTHS = 25
 
 #: A window whose sum of squares is less probable than this does not fit.
 LEAST_PROBABILITY = 1e-4
@@ -66,6 +64,8 @@ class MissingSpecies:
         In its best window, in the units of the deconvolver.
     top_m, bottom_m
         That window.
+    intervals
+        Top and bottom, m, of runs of windows where it counts.
     alternatives
         Candidates that do nearly as well: the spectra do not tell which.
     """
@@ -76,6 +76,7 @@ class MissingSpecies:
     amount: float
     top_m: float
     bottom_m: float
+    intervals: tuple[tuple[float, float], ...]
     alternatives: tuple[str, ...]
 
 
@@ -119,21 +120,17 @@ class LackOfFit:
         if self.fits:
             return "the library explains the spectra"
         if not self.missing:
+            poor = np.count_nonzero(self.probability < LEAST_PROBABILITY)
             listed = ", ".join(f"{peak.mz}" for peak in self.peaks[:_MOST_CANDIDATES]) or "none alone"
-            return f"the library does not explain the spectra (m/z {listed}), and no candidate species does"
+            return (
+                f"the library does not explain {poor} of {self.probability.size} averaged spectra (m/z {listed}),"
+                " and no candidate species does"
+            )
         return "the library lacks " + "; ".join(
             f"{one.name}{''.join(f' or {other}' for other in one.alternatives)} ({one.sigmas:.0f} sigmas, "
             f"{one.top_m:g} to {one.bottom_m:g} m)"
             for one in self.missing
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Windows:
-    top: Floats
-    bottom: Floats
-    spectra: Floats
-    variance: Floats
 
 
 def lack_of_fit(
@@ -170,14 +167,22 @@ def lack_of_fit(
             cause="a setting was mistyped",
             next_step=f"leave it at {WINDOW_DEPTHS}",
         )
-    windows = _average(stream, deconvolver, window_depths)
-    found = solve(deconvolver.design, windows.spectra, windows.variance, signed=deconvolver.signed, with_errors=False)
+    return examine_windows(average_windows(stream, window_depths), deconvolver, candidates)
+
+
+def examine_windows(windows: Windows, deconvolver: Deconvolver, candidates: SpeciesLibrary) -> LackOfFit:
+    """Test averaged spectra; parameters and result as :func:`lack_of_fit`."""
+    guess = windows.counting + (deconvolver.pattern_error * np.maximum(windows.spectra, 0.0)) ** 2
+    first = solve(deconvolver.design, windows.spectra, guess, signed=deconvolver.signed, with_errors=False)
+    variance = windows.counting + deconvolver.pattern_variance(first)
+    found = solve(deconvolver.design, windows.spectra, variance, signed=deconvolver.signed, with_errors=False)
+    residual = windows.spectra - found.fit
     with np.errstate(invalid="ignore", divide="ignore"):
-        standardised = (windows.spectra - found.fit) / np.sqrt(windows.variance)
+        standardised = residual / np.sqrt(variance)
     freedom = np.maximum(found.freedom, 1)
     result = LackOfFit(
-        top_m=windows.top,
-        bottom_m=windows.bottom,
+        top_m=windows.top_m,
+        bottom_m=windows.bottom_m,
         mz=deconvolver.mz,
         standardised=np.where(np.isfinite(standardised), standardised, np.nan),
         chi2=found.chi2,
@@ -188,31 +193,8 @@ def lack_of_fit(
     )
     if result.fits:
         return result
-    peaks = _unexplained(result, windows.spectra - found.fit)
-    return replace(result, peaks=peaks, missing=_search(windows, deconvolver, candidates, result))
-
-
-def _average(stream: xr.Dataset, deconvolver: Deconvolver, depths: int) -> _Windows:
-    """Average the spectra of each window; an m/z counts where every depth of the window that has a spectrum has it."""
-    top, bottom, spectra, variance = [], [], [], []
-    for start in range(0, stream.sizes["depth"], depths):
-        rows = stream[["intensity", "variance", "scan_count", "flag"]].isel(depth=slice(start, start + depths)).load()
-        intensity, _, _ = deconvolver.weigh(rows)
-        counting = rows["variance"].to_numpy().astype(np.float64)
-        there = np.isfinite(intensity).any(axis=1)
-        if not there.any():
-            continue
-        mean = intensity[there].mean(axis=0)
-        number = np.count_nonzero(there)
-        spectra.append(mean)
-        variance.append(
-            counting[there].sum(axis=0) / number**2 + (deconvolver.pattern_error * np.maximum(mean, 0.0)) ** 2
-        )
-        depth = rows["depth"].to_numpy()
-        top.append(float(depth[0]))
-        bottom.append(float(depth[-1]))
-    shape = (len(spectra), deconvolver.mz.size)
-    return _Windows(np.array(top), np.array(bottom), np.reshape(spectra, shape), np.reshape(variance, shape))
+    missing = _search(windows, variance, deconvolver, candidates, result)
+    return replace(result, peaks=_unexplained(result, residual), missing=missing)
 
 
 def _unexplained(result: LackOfFit, residual: Floats) -> tuple[UnexplainedPeak, ...]:
@@ -233,7 +215,7 @@ def _unexplained(result: LackOfFit, residual: Floats) -> tuple[UnexplainedPeak, 
 
 
 def _search(
-    windows: _Windows, deconvolver: Deconvolver, candidates: SpeciesLibrary, result: LackOfFit
+    windows: Windows, variance: Floats, deconvolver: Deconvolver, candidates: SpeciesLibrary, result: LackOfFit
 ) -> tuple[MissingSpecies, ...]:
     """Select forward: the candidate that takes most off the sum of squares joins, and again."""
     known = set(deconvolver.library.names) | {leaf for one in deconvolver.library.species for leaf in one.members}
@@ -247,7 +229,7 @@ def _search(
         falls, amounts = np.empty((len(names), chi2.size)), np.empty((len(names), chi2.size))
         for at in range(len(names)):
             wider = np.column_stack([design, patterns[:, at]])
-            one = solve(wider, windows.spectra, windows.variance, signed=np.append(signed, [False]), with_errors=False)
+            one = solve(wider, windows.spectra, variance, signed=np.append(signed, [False]), with_errors=False)
             falls[at], amounts[at] = chi2 - one.chi2, one.value[:, -1]
         total = falls.sum(axis=1)
         best = int(total.argmax())
@@ -256,9 +238,10 @@ def _search(
         if sigmas < LEAST_SIGMAS:
             break
         alike = [names[at] for at in np.argsort(-total) if at != best and total[at] >= _AS_GOOD * total[best]]
-        top, bottom = float(windows.top[window]), float(windows.bottom[window])
+        top, bottom = float(windows.top_m[window]), float(windows.bottom_m[window])
         share, amount = float(total[best]) / excess, float(amounts[best, window])
-        found.append(MissingSpecies(names[best], sigmas, share, amount, top, bottom, tuple(alike)))
+        where = _intervals(windows, falls[best] >= LEAST_SIGMAS**2)
+        found.append(MissingSpecies(names[best], sigmas, share, amount, top, bottom, where, tuple(alike)))
         design, signed, chi2 = (
             np.column_stack([design, patterns[:, best]]),
             np.append(signed, [False]),
@@ -267,3 +250,9 @@ def _search(
         patterns = np.delete(patterns, best, axis=1)
         names.pop(best)
     return tuple(found)
+
+
+def _intervals(windows: Windows, counts: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:
+    """Return top and bottom of runs of windows that count."""
+    edges = np.flatnonzero(np.diff(counts.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+    return tuple((float(windows.top_m[first]), float(windows.bottom_m[end - 1])) for first, end in edges.tolist())

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nightwell.wells.background import find_runs
 from nightwell.wells.findings import Evidence, Finding, FindingKind
+from nightwell.wells.lack_of_fit_group import LACK_OF_FIT, find_missing
 from nightwell.wells.log_curves import StreamLog
 from nightwell.wells.rules import QualityRule, Rules
 from nightwell.wells.streams import Stream
@@ -37,6 +38,8 @@ def find_defects(result: xr.DataTree, log: StreamLog, rule: QualityRule) -> list
         if fit > rule.greatest_chi2:
             words = f"The species looked for do not explain the spectra: chi2 per degree of freedom is {fit:.1f}"
             found.append(_defect(log, 0, log.depth.size, rule, words))
+    if LACK_OF_FIT in result[log.stream].children:
+        found += find_missing(result[log.stream][LACK_OF_FIT].to_dataset(), log.stream, rule)
     return found
 
 

@@ -52,7 +52,24 @@ def test_a_well_is_imported_and_analysed_in_words(cli: Cli, tmp_path: Path) -> N
     analysed = cli.run("well", "analyse", tmp_path / "scans").good()
     assert "well worded: analysis " in analysed.out
     assert "detected in: methane" in analysed.out
+    assert "condition number" in analysed.out
     assert analysed.err == ""
+
+
+def test_uncertainties_by_repetition_are_asked_for(cli: Cli, analysed: str, tmp_path: Path) -> None:
+    """Another analysis of the same scans, which says how often they were drawn."""
+    cli.json("well", "import", tmp_path / "scans", "--gas-log", log_of(tmp_path, ROWS[:6]), "--name", "drawn")
+    plain = cli.json("well", "analyse", tmp_path / "scans")
+    drawn = cli.json("well", "analyse", tmp_path / "scans", "--monte-carlo", "16")
+    assert drawn["new"]
+    settings = [str(one["analysis"]["versions"]["deconvolution_settings"]) for one in (plain, drawn)]
+    assert "draws" not in settings[0]
+    assert "draws=16" in settings[1]
+    assert_one_error(
+        cli.run("well", "analyse", tmp_path / "scans", "--json", "--monte-carlo", "3"),
+        kind="InputError",
+        said="at least 16 draws",
+    )
 
 
 def test_analyses_are_listed(cli: Cli, analysed: str) -> None:

@@ -146,6 +146,12 @@ def solve(
     return Solution(value, sigma, limit * DETECTION_SIGMAS, covariance, fit, chi2, freedom, none, none)
 
 
+def compile_solver() -> None:
+    """Compile what is not compiled yet, once, for the processes that start next: each would hold 120 MB more for it."""
+    one = np.ones((1, 1))
+    solve(one, one, one)
+
+
 def _one_by_one(
     design: NDArray[np.float64],
     signed: NDArray[np.bool_],

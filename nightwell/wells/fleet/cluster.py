@@ -11,6 +11,7 @@ import dask
 from distributed import Client, LocalCluster
 
 from nightwell.errors import SettingsError, UnreachableError
+from nightwell.wells.nnls import compile_solver
 
 _CONNECT_TIMEOUT_S = 10.0
 
@@ -39,6 +40,7 @@ def dask_client(address: str = "", *, workers: int = 0, memory_bytes: int) -> It
         with _connected(address) as client:
             yield client
         return
+    compile_solver()
     # A well whose worker dies is tried again by the night, alone: left to Dask it would take its neighbours with it.
     known = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 1.0}
     with (

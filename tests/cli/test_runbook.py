@@ -11,8 +11,9 @@ from cli.command import Cli, assert_one_error
 from cli.pages import in_words, parse, shell_lines
 from machine import MIB, Machine, noise
 
+from nightwell.cli.backups import unfinished
 from nightwell.errors import ConflictError, UnreachableError
-from nightwell.protocol import EffectContext, Ending, Facts, Run, Step, ending, runbook
+from nightwell.protocol import EffectContext, Ending, Facts, Run, Step, ending, remedies, runbook
 from nightwell.protocol.endings import RUNBOOK, section_of
 from nightwell.protocol.verdicts import REMEDIES
 from nightwell.sites.build import destination_site, source_site
@@ -83,6 +84,7 @@ def test_what_a_stuck_run_owes_is_done_by_hand_as_the_page_says(machine: Machine
     run = made(machine, "undone", {Step.REQUEST: refuse, **without(*owed)})
     assert (ending(run), {left.by for left in run.leftovers}) == (Ending.NOT_TAKEN_BACK, set(owed))
     assert f"runbook: {runbook(run)}" in cli.text("runs", run.run_id)
+    assert runbook(run) in str(unfinished(run, remedies(run)))
     assert cli.json("runs", run.run_id)["runbook"] == "docs/runbook.md#not-taken-back"
     assert len(cli.json("leaks")) == 3
     assert f"run-{run.run_id}" in cli.text("line", "list")

@@ -102,6 +102,8 @@ def test_a_flow_fails_with_the_error_that_a_person_can_act_on(machine: Machine) 
     machine.source_array.create_pair("well", "copy")
     with pytest.raises(ConflictError, match="primary"):
         backup_volume("copy", mode=BackupMode.SPLIT)
+    shown = artifacts_of(last_flow_run("back up copy (split)"))
+    assert "docs/runbook.md#taken-back" in str(shown)
     assert machine.leftovers() == []
 
 

@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def a_run() -> FleetRun:
     nights = [NightRow(workers, 4, 600.0, 1000, 1300, 2.0, 8.0 / workers, 1.0, 0.04, 300 << 20) for workers in (1, 2)]
-    return FleetRun("fleet.py", "now", "abc", "machine", (0.0, 0.0, 0.0), nights, [HandRow(600.0, 1300, 2, 20, 18, 0)])
+    return FleetRun(
+        "fleet.py", "now", "abc", "machine", (0.0, 0.0, 0.0), nights, [HandRow(600.0, 1300, 2, 20, 18, 2, 20, 0)]
+    )
 
 
 def test_the_page_keeps_its_words_and_names_the_extrapolation(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ from nightwell.wells.method import Method
 
 MIB = 1 << 20
 
-#: What a worker holds before it has seen a well: Python, the scientific stack, compiled kernels.
-WORKER_BYTES = 320 * MIB
+#: What a worker holds before it has seen a well: Python, the scientific stack, and kernels that it compiled itself,
+#: which takes some 120 MiB and happens once on a machine.
+WORKER_BYTES = 440 * MIB
 
 #: Bytes per number of the largest cubes while they are summed, analysed and written (measured; docs/fleet.md).
 _CUBE_BYTES_PER_NUMBER = 60

@@ -248,7 +248,7 @@ class Settings(BaseSettings):
         """Return one site's array, with what is empty filled from the site's name."""
         given = self.source.array if site == "source" else self.destination.array
         control = given.control or (self.state_directory / f"{site}.sock").absolute()
-        return given.model_copy(update={"name": given.name or site, "control": control})
+        return given.model_copy(update={"name": given.name or str(site), "control": control})
 
     def servers_directory(self) -> Path:
         """Return where the virtual-server driver keeps its records."""

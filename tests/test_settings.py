@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nightwell.errors import SettingsError
+from nightwell.protocol import Site
 from nightwell.settings import describe_settings, load_settings
 
 
@@ -26,7 +27,7 @@ def test_the_environment_stands_above_the_file(tmp_path: Path, monkeypatch: pyte
 
 def test_an_empty_site_takes_its_names_from_the_site(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, f'state_directory = "{tmp_path}"\n'))
-    assert settings.array("source").name == "source"
+    assert repr(settings.array(Site.SOURCE).name) == "'source'", "as an error shows it"
     assert settings.array("destination").control == tmp_path / "destination.sock"
     assert settings.journal_url("source") == f"sqlite:///{tmp_path}/source-journal.sqlite"
 

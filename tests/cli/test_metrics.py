@@ -110,6 +110,14 @@ def test_runs_steps_bytes_and_recovery_points_are_told(prepared: Machine, cli: C
     assert found.total("owed") == found.total("runs_without_driver") == 0
 
 
+def test_every_metric_is_documented_and_no_other(prepared: Machine, cli: Cli) -> None:
+    told = {family.name.removeprefix("nightwell_") for family in parse_openmetrics(cli.run("metrics").good().out)}
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text().split("## Metrics")[1]
+    rows = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| `") and "nightwell_" not in line]
+    written = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert written == (told - {"nightwell"}) | {"info"}
+
+
 @contextmanager
 def left_behind(machine: Machine) -> Iterator[None]:
     """Leave what a run makes at both sites, without a run; a person's own things beside it are nobody's leak."""

@@ -170,11 +170,25 @@ class ProximityRule(Rule):
 
 @dataclass(frozen=True, slots=True)
 class MetamorphismRule(Rule):
-    """Where the bit made gas: the curve (an ethene share) is detected and at least ``least_share``."""
+    """Where the bit made gas: the curve (an ethene share) is detected and at least ``least_share``.
+
+    Parameters
+    ----------
+    streams, curve
+        What is read.
+    least_share
+        Of ethene in ethene and ethane.
+    least_detected
+        Share of the depths of an interval in which it has to be so: noise gives single depths, which may lie near
+        each other.
+    least_thickness_m, join_m
+        Thinner is left out; what is nearer to each other is one.
+    """
 
     streams: tuple[str, ...]
     curve: str
     least_share: float
+    least_detected: float
     least_thickness_m: float
     join_m: float
 

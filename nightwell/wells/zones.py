@@ -173,6 +173,8 @@ def find_metamorphism(log: StreamLog, rule: MetamorphismRule) -> list[Finding]:
     found = []
     for start, stop in find_runs(holds, log.depth, least_thickness_m=rule.least_thickness_m, join_m=rule.join_m):
         rows = slice(start, stop)
+        if holds[rows].mean() < rule.least_detected:
+            continue
         evidence = (evidence_of(curve, rows, comparison=">=", threshold=rule.least_share),)
         found.append(
             Finding(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from nightwell.wells.streams import Stream
 
 Floats = NDArray[np.float64]
 DEPTH = np.arange(1000.0, 1800.0, 0.5)
+TUTORIAL = Path(__file__).resolve().parents[3] / "docs" / "tutorial-ironbark.md"
 SHARES = {"methane": 0.9, "ethane": 0.05, "propane": 0.025, "isobutane": 0.005, "n_butane": 0.01, "isopentane": 0.005,
           "n_pentane": 0.005}  # fmt: skip
 PROFILES, CLASSIFICATIONS = load_profiles(), load_classifications()
@@ -115,8 +117,16 @@ def test_thresholds_decide() -> None:
 def test_gas_of_the_bit_is_told() -> None:
     ethene = np.where((DEPTH >= 1300) & (DEPTH <= 1310), 5.0, 0.01)
     (warning,) = of(read(well(ethylene=ethene)), FindingKind.WARNING)
-    assert (warning.top_m, warning.bottom_m, warning.rule) == (1300.0, 1310.0, "metamorphism@1")
+    assert (warning.top_m, warning.bottom_m, warning.rule) == (1300.0, 1310.0, "metamorphism@2")
     assert warning.evidence[0].value == pytest.approx(5 / 25, rel=0.15)
+
+
+def test_a_few_depths_of_ethene_near_each_other_are_noise() -> None:
+    ethene = np.full(DEPTH.size, 0.01)
+    ethene[600:616:5] = 5.0  # four of sixteen depths
+    assert of(read(well(ethylene=ethene)), FindingKind.WARNING) == []
+    ethene[600:616] = 5.0
+    assert len(of(read(well(ethylene=ethene)), FindingKind.WARNING)) == 1
 
 
 @pytest.mark.parametrize(("share", "told"), [(0.15, True), (0.0, False), (0.9, False)])
@@ -221,5 +231,9 @@ def test_ironbark_has_rises_of_gas_and_no_show(real_file: RealFile) -> None:
     found = real("ironbark1/IRONBARK-1_GSS_DGAS_1583.0-5816.0m_TD.csv", real_file)
     rises = of(found, FindingKind.RISE)
     assert [round(one.top_m) for one in rises] == [1974, 3061]
+    told = "Contact at 4363.2 m", "Pixler C1/C2 13.9 to 5.24"
+    assert any(all(words in one.statement for words in told) for one in of(found, FindingKind.CONTACT))
+    tutorial = TUTORIAL.read_text()
+    assert "contact at 4363.2 m, where C1/C2 falls from 13.9 to 5.24" in " ".join(tutorial.split())
     assert all("gas, the wetter the closer the curves" in one.statement for one in rises)
     assert of(found, FindingKind.SHOW) == []

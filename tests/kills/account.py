@@ -145,7 +145,7 @@ def _told_wrongs(machine: Machine, case: Case, run: Run) -> Iterator[str]:
     if not timeline(events):
         yield "the journal names no step"
     resumed = any(isinstance(recorded.event, Resumed) for recorded in events)
-    if case.victim is Victim.SOURCE and Place(machine.folder).happened("struck") and not resumed:
+    if case.victim in {Victim.SOURCE, Victim.BOTH_FLOWS} and Place(machine.folder).happened("struck") and not resumed:
         yield "the journal does not say that another process went on with the run"
     if run.phase is Phase.REVERTED and run.failure is None and not resumed and not run.cancelled:
         yield "the journal does not say why the run was taken back"

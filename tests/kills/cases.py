@@ -15,6 +15,7 @@ class Victim(StrEnum):
 
     SOURCE = "source flow"
     DESTINATION = "destination flow"
+    BOTH_FLOWS = "both flows"  # as when one host plays both sites and dies
     MOVER = "mover"  # with the engine `process` the virtual server is this process
     SOURCE_ARRAY = "source array, back at once"
     SOURCE_ARRAY_GONE = "source array, back after the run"
@@ -155,6 +156,7 @@ def _victims(site: Site, step: Step, when: When) -> Iterator[Victim]:
     yield Victim.SOURCE_ARRAY_GONE
     if site is Site.DESTINATION:
         yield Victim.DESTINATION
+        yield Victim.BOTH_FLOWS
         yield Victim.DESTINATION_ARRAY
         yield Victim.DESTINATION_ARRAY_GONE
         if (step, when) in _MOVER_LIVES:

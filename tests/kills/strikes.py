@@ -74,7 +74,10 @@ class Strikes:
             if mover is not None:  # it may have done its work and ended
                 kill(mover)
         else:
-            kill_alone(self.place.process("source" if victim is Victim.SOURCE else "destination"))
+            if victim in {Victim.SOURCE, Victim.BOTH_FLOWS}:
+                kill_alone(self.place.process("source"))
+            if victim in {Victim.DESTINATION, Victim.BOTH_FLOWS}:
+                kill_alone(self.place.process("destination"))
 
     def _note_unfenced(self, run_id: str, step: Step) -> None:
         """The remote work has ended before the pair is put back."""

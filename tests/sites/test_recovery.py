@@ -77,13 +77,15 @@ def versions(machine: Machine) -> list[str]:
     return [v.run_id for v in store.versions("well")] if "well" in store.volumes() else []
 
 
-SOURCE_STEPS = [Step.CREATE_SECONDARY, Step.CREATE_PAIR, Step.WAIT_PAIR, Step.SPLIT, Step.EXPORT, Step.WITHDRAW_EXPORT]
-DESTINATION_STEPS = [Step.IMPORT, Step.PRODUCE, Step.COPY, Step.COMMIT, Step.DELETE_SERVER]
-
-
+# The command itself, killed at the turning points; `tests/kills` tries every step.
 @pytest.mark.parametrize(
     ("site", "step"),
-    [(Site.SOURCE, step) for step in SOURCE_STEPS] + [(Site.DESTINATION, step) for step in DESTINATION_STEPS],
+    [
+        (Site.SOURCE, Step.SPLIT),
+        (Site.SOURCE, Step.WITHDRAW_EXPORT),
+        (Site.DESTINATION, Step.COPY),
+        (Site.DESTINATION, Step.COMMIT),
+    ],
 )
 def test_a_killed_backup_is_finished_or_undone(machine: Machine, site: Site, step: Step) -> None:
     machine.make_volume("well", SIZE_BYTES, data=noise(SIZE_BYTES // 2))

@@ -20,7 +20,17 @@ sys.path.insert(0, str(ROOT))
 
 import rootless_apt  # noqa: E402  a script's own folder is on the path; nothing is installed yet
 
-from nightwell.programs import PACKAGES, TOOLS_DIRECTORY, find_program  # noqa: E402  the line above makes it importable
+from nightwell.programs import (  # noqa: E402  the line above makes it importable
+    GUEST_PACKAGES,
+    PACKAGES,
+    TOOLS_DIRECTORY,
+    find_guest_parts,
+    find_program,
+)
+from nightwell.servers.guest import needed_modules  # noqa: E402  as above
+
+#: What a virtual machine boots from. It is unpacked here even for root: an installed kernel would want to be booted.
+GUEST = "guest"
 
 TEST_PROGRAMS = (
     "chromium",
@@ -41,20 +51,27 @@ TEST_PROGRAMS = (
     "qemu-io",
     "qemu-nbd",
     "qemu-storage-daemon",
+    "qemu-system-x86_64",
     "runc",
     "tc",
     "unshare",
 )
 GROUPS = {
     "demo": ("mke2fs",),
-    "test": TEST_PROGRAMS,
+    "test": (*TEST_PROGRAMS, GUEST),
     "bench": ("restic",),
 }
 
 #: Programs whose start script names folders of an installed system: what to run instead, below ``root``.
 REAL_PROGRAMS = {"chromium": "usr/lib/chromium/chromium"}
 #: Arguments that a program needs because it was unpacked: Chromium's sandbox helper would have to belong to root.
-ARGUMENTS = {"chromium": " --no-sandbox"}
+ARGUMENTS = {
+    "chromium": " --no-sandbox",
+    # It finds its parts beside itself, but those that are installed were not fetched.
+    "qemu-system-x86_64": ' -L "$root/usr/share/qemu" -L "$root/usr/share/seabios" -L /usr/share/qemu',
+}
+#: Variables that a program needs for the same reason.
+VARIABLES = {"qemu-system-x86_64": "export QEMU_MODULE_DIR=/usr/lib/x86_64-linux-gnu/qemu\n"}
 
 WRAPPER = """#!/bin/sh
 # Written by infra/fetch_tools.py: runs a program that was unpacked, not installed.
@@ -65,7 +82,7 @@ export LD_LIBRARY_PATH
 if [ ! -e /etc/fonts/fonts.conf ] && [ -e "$root/etc/fonts/fonts.conf" ]; then
     export FONTCONFIG_PATH="$root/etc/fonts"
 fi
-exec "$root/{program}"{arguments} "$@"
+{variables}exec "$root/{program}"{arguments} "$@"
 """
 
 
@@ -73,20 +90,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the script; return its exit status."""
     options = _parse(arguments)
     wanted = [name for given in options.what for name in GROUPS.get(given, (given,))]
-    unknown = [name for name in wanted if name not in PACKAGES]
+    unknown = [name for name in wanted if name not in PACKAGES and name != GUEST]
     if unknown:
         print(f"unknown program: {' '.join(unknown)}; known: {' '.join(PACKAGES)}", file=sys.stderr)
         return 2
-    missing = [name for name in wanted if find_program(name, tools_directory=options.directory) is None]
+    programs = [name for name in wanted if name != GUEST]
+    missing = [name for name in programs if find_program(name, tools_directory=options.directory) is None]
     if options.list_packages:
         print(" ".join(sorted({PACKAGES[name] for name in missing})))
         return 0
+    if GUEST in wanted and find_guest_parts(tools_directory=options.directory) is None:
+        missing.append(GUEST)
     if not missing:
         return 0
     try:
         fetch(missing, options.directory)
     except rootless_apt.RootlessAptError as error:
-        print(f"{error}\nor, as root: apt install {' '.join(sorted({PACKAGES[n] for n in missing}))}", file=sys.stderr)
+        print(f"{error}\nor, as root: apt install {' '.join(_packages(missing))}", file=sys.stderr)
         return 1
     return 0
 
@@ -99,14 +119,30 @@ def fetch(names: Sequence[str], directory: Path) -> None:
     rootless_apt.RootlessAptError
         The packages cannot be had, or one does not hold its program.
     """
-    packages = sorted({PACKAGES[name] for name in names})
+    packages = _packages(names)
     print(f"fetching {', '.join(packages)} into {directory} (no root needed)", flush=True)
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="apt-", dir=directory) as scratch:
         for archive in rootless_apt.download(packages, Path(scratch)):
             rootless_apt.extract(archive, directory / "root")
     for name in names:
-        write_wrapper(name, directory)
+        if name == GUEST:
+            keep_only_needed_modules(directory / "root")
+        else:
+            write_wrapper(name, directory)
+
+
+def keep_only_needed_modules(root: Path) -> None:
+    """Delete the modules of unpacked kernels that no virtual machine loads: they take 300 MB."""
+    for folder in (root / "lib/modules").iterdir():
+        needed = set(needed_modules(folder))
+        for module in folder.rglob("*.ko"):
+            if module not in needed:
+                module.unlink()
+
+
+def _packages(names: Sequence[str]) -> list[str]:
+    return sorted({package for name in names for package in (GUEST_PACKAGES if name == GUEST else (PACKAGES[name],))})
 
 
 def write_wrapper(name: str, directory: Path) -> Path:
@@ -122,7 +158,10 @@ def write_wrapper(name: str, directory: Path) -> Path:
     wrapper = directory / "bin" / name
     wrapper.parent.mkdir(exist_ok=True)
     named = "'" + ":".join(f"@/{each}" for each in libraries) + "'"
-    wrapper.write_text(WRAPPER.format(libraries=named, program=program, arguments=ARGUMENTS.get(name, "")))
+    text = WRAPPER.format(
+        libraries=named, program=program, arguments=ARGUMENTS.get(name, ""), variables=VARIABLES.get(name, "")
+    )
+    wrapper.write_text(text)
     wrapper.chmod(0o755)
     return wrapper
 

@@ -7,7 +7,9 @@ Only the standard library is used, because the set-up scripts read this table be
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from nightwell.errors import NotFoundError
@@ -32,11 +34,16 @@ PACKAGES = {
     "qemu-io": "qemu-utils",
     "qemu-nbd": "qemu-utils",
     "qemu-storage-daemon": "qemu-system-common",
+    "qemu-system-x86_64": "qemu-system-x86",
     "restic": "restic",
     "runc": "runc",
     "tc": "iproute2",
     "unshare": "util-linux",
 }
+
+#: What a virtual machine boots from: never installed, only unpacked, for an installed kernel would want to be booted.
+#: The package for clouds, linux-image-cloud-amd64, lacks 9p.
+GUEST_PACKAGES = ("linux-image-amd64", "busybox-static")
 
 TOOLS_DIRECTORY = Path(__file__).resolve().parents[1] / ".tools"
 
@@ -69,3 +76,40 @@ def program(name: str) -> Path:
             next_step=f"apt install {PACKAGES.get(name, name)}, or without root: python3 infra/fetch_tools.py {name}",
         )
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class GuestParts:
+    """What a virtual machine boots from."""
+
+    kernel: Path
+    modules: Path
+    busybox: Path
+
+
+def find_guest_parts(*, tools_directory: Path = TOOLS_DIRECTORY) -> GuestParts | None:
+    """Return the newest kernel that has modules for 9p, and a busybox that needs no libraries, or ``None``."""
+    roots = (tools_directory / "root", Path("/"))
+    kernels = [
+        (_version(kernel), kernel, root / "lib/modules" / kernel.name.removeprefix("vmlinuz-"))
+        for root in roots
+        for kernel in (root / "boot").glob("vmlinuz-*-amd64")
+    ]
+    whole = [each for each in kernels if (each[2] / "kernel/fs/9p/9p.ko").is_file()]
+    busybox = next((root / "bin/busybox" for root in roots if _is_static(root / "bin/busybox")), None)
+    if not whole or busybox is None:
+        return None
+    _, kernel, modules = max(whole)
+    return GuestParts(kernel, modules, busybox)
+
+
+def _version(kernel: Path) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", kernel.name))
+
+
+def _is_static(program_file: Path) -> bool:
+    """Return whether a program runs without a loader, which stands near the beginning of one that needs it."""
+    if not program_file.is_file():
+        return False
+    with program_file.open("rb") as file:
+        return b"/ld-linux" not in file.read(4096)

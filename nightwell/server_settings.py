@@ -8,6 +8,9 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+#: How much slower an emulated processor loads the mover, at least, on a host that does other work as well.
+_EMULATED_TIMES = 5
+
 
 class Section(BaseModel):
     """One section of the settings file."""
@@ -21,6 +24,7 @@ class ServerDriver(StrEnum):
 
     PROCESS = "process"
     RUNC = "runc"
+    QEMU = "qemu"
 
 
 class CredentialsDriver(StrEnum):
@@ -55,8 +59,14 @@ class ServersSettings(Section):
         description="How long a mover waits for an answer of its array; more than the array's --stall for a cut line.",
     )
     stall_timeout_s: float = Field(
-        default=120.0, gt=0, description="How long a mover may show no progress before it is given up."
+        default=120.0,
+        gt=0,
+        description="How long a mover may show no progress before it is given up; five times that with driver qemu.",
     )
+
+    def patience_s(self) -> float:
+        """Return how long a mover's silence is taken for work: longer where an emulated processor does it."""
+        return self.stall_timeout_s * (_EMULATED_TIMES if self.driver is ServerDriver.QEMU else 1)
 
 
 class CredentialsSettings(Section):

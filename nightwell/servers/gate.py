@@ -21,8 +21,11 @@ def gated(command: tuple[str, ...]) -> list[str]:
     return ["/bin/sh", "-c", _WAIT, "gate", *command]
 
 
-def leave(environment: Mapping[str, str], files: Mapping[str, str]) -> bytes:
-    """Return the text that opens the gate; NUL bytes have no place in either mapping."""
+def leave(environment: Mapping[str, str], files: Mapping[str, str], command: tuple[str, ...] = ()) -> bytes:
+    """Return the text that opens the gate; NUL bytes have no place in any of it.
+
+    With ``command`` that is what starts, else what the shell was given.
+    """
     lines = ["umask 077"]
     for name, text in files.items():
         if "/" in name:
@@ -30,5 +33,6 @@ def leave(environment: Mapping[str, str], files: Mapping[str, str]) -> bytes:
         lines.append(f"printf %s {shlex.quote(text)} > {shlex.quote(name)}")
     lines += [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     # The last line: a text that was cut lacks it, and nothing starts.
-    lines.append(f'exec "$@" {GATE_DESCRIPTOR}<&-')
+    program = shlex.join(command) if command else '"$@"'
+    lines.append(f"exec {program} {GATE_DESCRIPTOR}<&-")
     return "\n".join(lines).encode()

@@ -42,7 +42,7 @@ DEFAULT_PARENT = "/nightwell"
 _START_TIMEOUT_S = 60.0
 _FIRST_HOST_ID, _HOST_IDS = 1_500_000_000, 1 << 20  # users that nobody else on this host is
 _SIGNALLED = 128
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH_INSIDE = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _forwarders: dict[str, subprocess.Popen[bytes]] = {}  # by marker; to reap them
 
@@ -128,9 +128,8 @@ class RuncServers(ProcessServers):
                 if spec.reachable:
                     marker = self._marker(spec.server_id)
                     _forwarders[marker] = open_network(spec, pid, environment={MARKER: marker})
-                environment = {"HOME": HOME, "TMPDIR": HOME, "PYTHONSAFEPATH": "1", **spec.environment}
                 with suppress(BrokenPipeError):  # it has ended already, and its status says how
-                    gate.write(leave(environment, spec.files))
+                    gate.write(self._leave(spec))
             except BaseException:
                 self._delete(spec.server_id)
                 raise
@@ -138,24 +137,31 @@ class RuncServers(ProcessServers):
     def _handle(self, info: ServerInfo, child: subprocess.Popen[bytes], errors: Path) -> ProcessHandle:
         return ContainerHandle(info, child, errors)
 
+    def _leave(self, spec: ServerSpec) -> bytes:
+        environment = {"HOME": HOME, "TMPDIR": HOME, "PYTHONSAFEPATH": "1", **spec.environment}
+        return leave(environment, spec.files)
+
     def _check_startable(self, spec: ServerSpec) -> None:
-        if shutil.which(spec.command[0], path=_PATH) is None:
+        if shutil.which(spec.command[0], path=PATH_INSIDE) is None:
             raise FileNotFoundError(f"no such program: {spec.command[0]!r}")
 
     def _bundle(self, spec: ServerSpec, place: Path) -> Bundle:
         found = trees()
         if self._as_root:
             check_readable(found)
-        environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         marker = self._marker(spec.server_id)
         return Bundle(
             spec=spec,
             root=place / "root",
             trees=found,
-            environment={**environment, "PATH": _PATH, MARKER: marker},
+            environment={**self._inherited(), "PATH": PATH_INSIDE, MARKER: marker},
             user_ids=self._user_ids(marker),
             cgroup=None if self._cgroups is None else self._cgroups.path(self._group(spec.server_id)),
         )
+
+    def _inherited(self) -> dict[str, str]:
+        names = [name for name in INHERITED if name != "PATH"]
+        return {name: os.environ[name] for name in names if name in os.environ}
 
     def _write_bundle(self, spec: ServerSpec, place: Path) -> None:
         bundle = self._bundle(spec, place)

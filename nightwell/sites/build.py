@@ -12,6 +12,7 @@ from nightwell.protocol.driver import OnEvent
 from nightwell.server_settings import CredentialsDriver, ServerDriver
 from nightwell.servers.port import VirtualServers
 from nightwell.servers.process import ProcessServers
+from nightwell.servers.qemu import QemuServers
 from nightwell.servers.runc import RuncServers
 from nightwell.settings import Settings
 from nightwell.sites.destination import DestinationEffects
@@ -39,6 +40,9 @@ def open_servers(settings: Settings, *, directory: Path | None = None) -> Virtua
     chosen, directory = settings.destination.servers, directory or settings.servers_directory()
     if chosen.driver is ServerDriver.RUNC:
         return RuncServers(directory, cgroup=chosen.cgroup)
+    if chosen.driver is ServerDriver.QEMU:
+        guest_directory = settings.servers_directory() / ".guest"  # made once, whoever asks
+        return QemuServers(directory, cgroup=chosen.cgroup, guest_directory=guest_directory)
     return ProcessServers(directory)
 
 

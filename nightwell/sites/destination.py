@@ -123,7 +123,7 @@ class DestinationEffects:
             )
         )
         self._keep_only_while_ours(context)
-        self._conversation = MoverConversation(handle, stall_timeout_s=self.settings.stall_timeout_s)
+        self._conversation = MoverConversation(handle, stall_timeout_s=self.settings.patience_s())
         return Facts({"server_id": handle.info.server_id})
 
     def close(self) -> None:

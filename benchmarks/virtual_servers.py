@@ -77,7 +77,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             servers = DRIVERS[name](Path(folder) / "servers")
             starts = [start_s(servers) for _ in range(STARTS[name])]
-            speed = max(read_mb_s(servers) for _ in range(3))
+            speed = max(read_mb_s(servers) for _ in range(2))
         print(
             f"{name}: start {statistics.median(s for s, _ in starts):.2f} s (best {min(s for s, _ in starts):.2f}), "
             f"{statistics.median(mib for _, mib in starts):.0f} MiB, reads {speed:.0f} MB/s, "

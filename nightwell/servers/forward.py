@@ -24,9 +24,7 @@ import struct
 import sys
 import threading
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from nightwell.nbd.tls import TlsFiles
 from nightwell.servers.export_gate import ExportGate, pump_both
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -170,8 +168,7 @@ def _join(inside: socket.socket, route: Route) -> None:
 
 def _opened(inside: socket.socket, outside: socket.socket, route: Route, export: str) -> socket.socket | None:
     gate = ExportGate(inside, outside, export)
-    tls = None if route.tls is None else TlsFiles(*(Path(each) for each in route.tls))
-    return gate.outside if gate.open(route.host, tls) else None
+    return gate.outside if gate.open(route.host, route.tls) else None
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

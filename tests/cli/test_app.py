@@ -19,7 +19,8 @@ PROMISED = {
     "array serve", "volume create", "volume list", "volume write", "volume read", "pair status", "backup", "restore",
     "versions", "verify", "runs", "recover", "well import", "well analyse", "well plot",
     "well page", "well export", "well export-las",
-    "validate array", "validate store", "validate servers",
+    "validate array", "validate store", "validate servers", "metrics", "leaks",
+    "line list", "line withdraw", "line release", "server list", "server delete",
 }  # fmt: skip
 
 
@@ -45,13 +46,13 @@ def test_every_command_and_every_option_says_what_it_does() -> None:
     assert silent == []
 
 
-def test_json_is_offered_by_every_command_but_the_one_that_serves() -> None:
+def test_json_is_offered_by_every_command_but_those_that_serve_or_speak_to_prometheus() -> None:
     without = [
         words
         for words, command in commands(typer.main.get_command(app))
         if "--json" not in [option for p in getattr(command, "params", []) for option in p.opts]
     ]
-    assert without == ["array serve"]
+    assert without == ["array serve", "metrics"]
 
 
 def test_help_and_version_of_the_process(cli: Cli) -> None:

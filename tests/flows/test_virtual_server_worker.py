@@ -17,7 +17,7 @@ from nightwell.local.process import python
 from nightwell.servers.procfs import ProcessIdentity, identify, is_running
 from pools.flow_processes import FlowProcesses, end
 from pools.obligations import Obligations, requested_run
-from pools.virtual_server import VirtualServerConfiguration, VirtualServerWorker
+from pools.virtual_server import VirtualServerConfiguration, VirtualServerVariables, VirtualServerWorker
 
 
 def test_what_the_form_says_stands_above_the_sites_settings() -> None:
@@ -28,6 +28,14 @@ def test_what_the_form_says_stands_above_the_sites_settings() -> None:
     assert environment["NIGHTWELL_DESTINATION__SERVERS__CPUS"] == "3"
     assert environment["NIGHTWELL_DESTINATION__SERVERS__MEMORY_MIB"] == "1024"
     assert chosen.own_command is None, "a command that nobody gave would cost the seconds that the fork saves"
+
+
+def test_the_form_offers_every_engine() -> None:
+    schema = VirtualServerVariables.model_json_schema()
+    assert schema["$defs"]["ServerDriver"]["enum"] == ["process", "runc", "qemu"]
+    chosen = VirtualServerConfiguration.model_validate({"engine": "qemu"})
+    chosen.prepare_for_flow_run(FlowRun(id=uuid.uuid4(), flow_id=uuid.uuid4(), name="run"))
+    assert chosen.environment()["NIGHTWELL_DESTINATION__SERVERS__DRIVER"] == "qemu"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,6 +17,7 @@ NOT_READ = re.compile(r"not read by us|not verified", re.IGNORECASE)
 TABLES = ("indicator", "classification", "rule")
 
 
+@cache
 def sources() -> dict[str, str]:
     found: dict[str, str] = {}
     for file in files("nightwell.wells").joinpath("indicator_data").iterdir():
@@ -25,6 +27,7 @@ def sources() -> dict[str, str]:
     return found
 
 
+@cache
 def works() -> dict[tuple[str, str], bool]:
     """Return surname of the first author and year of each work, and whether it was verified."""
     found = {}

@@ -32,7 +32,7 @@ def test_what_the_form_says_stands_above_the_sites_settings() -> None:
 
 def test_the_form_offers_every_engine() -> None:
     schema = VirtualServerVariables.model_json_schema()
-    assert schema["$defs"]["ServerDriver"]["enum"] == ["process", "runc", "qemu"]
+    assert schema["definitions"]["ServerDriver"]["enum"] == ["process", "runc", "qemu"]
     chosen = VirtualServerConfiguration.model_validate({"engine": "qemu"})
     chosen.prepare_for_flow_run(FlowRun(id=uuid.uuid4(), flow_id=uuid.uuid4(), name="run"))
     assert chosen.environment()["NIGHTWELL_DESTINATION__SERVERS__DRIVER"] == "qemu"

@@ -22,6 +22,8 @@ from nightwell.store.versions import Version
 
 TARGET = "third"
 
+_MOST_OVERLAYS = 2
+
 #: Of every version that was ever looked into.
 _DIGESTS: dict[str, str] = {}
 
@@ -152,14 +154,20 @@ def _told_wrongs(machine: Machine, case: Case, run: Run) -> Iterator[str]:
 
 
 def _files(machine: Machine) -> dict[str, int]:
-    """Count what the arrays keep, by folder: nothing may pile up."""
+    """Count what the arrays keep, by folder: nothing may pile up.
+
+    A volume of a qemu array has one overlay after a split and two after another, until the next copy folds them.
+    """
     found: Counter[str] = Counter()
+    overlays: Counter[str] = Counter()
     for site in Site:
         root = machine.folder / "arrays" / site
         for file in root.rglob("*"):
-            if file.is_file():
+            if file.suffix == ".qcow2":
+                overlays[file.name.split(".")[0]] += 1
+            elif file.is_file():
                 found[str(file.parent.relative_to(machine.folder))] += 1
-    return dict(found)
+    return dict(found) | {f"overlays of {name}": n for name, n in overlays.items() if n > _MOST_OVERLAYS}
 
 
 def _volume_digest(machine: Machine, name: str) -> str:

@@ -59,7 +59,7 @@ def spectra_of(design: Floats, depths: int, seed: int = 1) -> tuple[Floats, Floa
     level = 10.0 ** rng.uniform(0, 4, species) * (rng.random(species) < 2 / 3)
     wander = np.exp(np.cumsum(0.02 * rng.standard_normal((depths, species)), axis=0))
     clean = (level * wander) @ design.T
-    variance = SHOT * clean + FLOOR + (PATTERN_ERROR * clean) ** 2
+    variance = SHOT * clean + FLOOR + PATTERN_ERROR**2 * ((level * wander) ** 2 @ (design**2).T)
     return clean + rng.standard_normal(clean.shape) * np.sqrt(variance), variance
 
 

@@ -97,16 +97,33 @@ def scores(
     return out
 
 
+def bound_of(mixture: dict[str, float], error: float) -> dict[str, float]:
+    """Return the percent below which no method comes that is told what is in the mixture, by species.
+
+    The standard deviation of weighted least squares with the true variances, amounts not held above zero.
+    """
+    library = load_library()
+    library = library.select([name for name in library.names if name in {*mixture, "water", "carbon_dioxide"}])
+    ppm = np.array([mixture.get(name, 0.0) for name in library.names])
+    design = library.design_matrix(np.arange(1.0, 121.0), transmission_exponent=0.5) * 100.0
+    variance = (design * ppm).sum(axis=1) + 1.0 + ((error * design * ppm) ** 2).sum(axis=1)
+    sigma = np.sqrt(np.diag(np.linalg.inv(design.T @ (design / variance[:, None]))))
+    return {name: float(100.0 * sigma[library.index(name)] / value) for name, value in mixture.items()}
+
+
 def table_of(mixture: dict[str, float], count: int, *, floors: bool, is_told: bool = False) -> str:
     """Return the scores of a mixture as Markdown."""
     by_error = [scores(mixture, error, count, is_told=is_told) for error in ERRORS]
     heads = [f"{100 * error:g} %" for error in ERRORS]
     title = ["species", "ppm", *heads, *(["floor 0 %", "floor 3 %"] if floors else []), *(f"in 1s, {h}" for h in heads)]
+    bounds = [bound_of(mixture, error) for error in ERRORS] if is_told else []
+    title += [f"bound, {h}" for h in heads if is_told]
     lines = ["| " + " | ".join(title) + " |", "|" + "---|" * len(title)]
     for name in by_error[0]:
         low = [f"{value:g}" for value in FLOORS[name]] if name in FLOORS else ["", ""]
         cells = [name, f"{mixture[name]:.4g}", *(f"{one[name][0]:.2f}" for one in by_error), *(low if floors else [])]
-        lines.append("| " + " | ".join([*cells, *(f"{one[name][1]:.0f}" for one in by_error)]) + " |")
+        cells += [f"{one[name][1]:.0f}" for one in by_error] + [f"{one[name]:.2f}" for one in bounds]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -78,7 +78,7 @@ class Deconvolution:
     @property
     def version(self) -> str:
         """The settings as text; equal text gives equal results."""
-        text = f"pattern_error={self.pattern_error!r} signed={','.join(self.signed)}"
+        text = f"pattern_error={self.pattern_error!r} of each species signed={','.join(self.signed)}"
         drawn = self.monte_carlo
         return text if drawn is None else f"{text} draws={drawn.draws} seed={drawn.seed}"
 
@@ -145,7 +145,8 @@ class Deconvolver:
         intensity
             float64 (depth, mz), A.
         variance
-            float64 (depth, mz), A2: measured, with the signal of a first fit in it, and ``(pattern_error * fit)**2``.
+            float64 (depth, mz), A2: measured, with the signal of a first fit in it, and ``(pattern_error * part)**2``
+            of every species' part of that fit.
         shot
             float64 (depth, mz), A: variance that one unit of current brings.
         """
@@ -159,10 +160,12 @@ class Deconvolver:
         return intensity, expected + self.pattern_variance(first), shot
 
     def pattern_variance(self, first: Solution) -> Floats:
-        """Variance that the errors of the patterns bring, float64 (depth, mz)."""
-        if self.pattern_errors is None:
-            return (self.pattern_error * first.fit) ** 2
-        squares: Floats = np.nan_to_num(first.value) ** 2 @ ((self.pattern_errors * self.design) ** 2).T
+        """Variance that the errors of the patterns bring, float64 (depth, mz).
+
+        Species err independently of one another, so where they share an m/z their squares add up, not their errors.
+        """
+        errors = self.pattern_error if self.pattern_errors is None else self.pattern_errors
+        squares: Floats = np.nan_to_num(first.value) ** 2 @ ((errors * self.design) ** 2).T
         return squares
 
     def columns(self, library: SpeciesLibrary) -> Floats:

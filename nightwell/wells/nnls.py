@@ -99,7 +99,7 @@ def solve(
         How much variance one unit of signal brings (``F * q / t``). With ``own_relative`` it tells what part of the
         variance a species brings itself, which is absent when the species is: the detection limit leaves it out.
     own_relative
-        Relative pattern error that ``variance`` holds as ``(own_relative * y)**2``.
+        Relative pattern error, which ``variance`` holds as ``(own_relative * A_ms * x_s)**2`` of every species.
     with_errors
         Whether ``sigma``, ``limit`` and ``covariance`` are wanted.
     with_limit

@@ -91,12 +91,10 @@ def _free(a: Matrix, work: Space, own_relative: float, s: int, room: Room) -> in
     count = 0
     for at in range(a.column_starts[s], a.column_starts[s + 1]):
         m = a.column_rows[at]
-        weight, signal = load(work.w, m), load(work.y, m)
+        weight = load(work.w, m)
         own = multiply(spread(a.column_values[at]), load(work.amount, s))
-        rest = subtract(signal, own)
         variance = less_product(divide(one, weight), load(room.shot, m), own)
-        squares = less_product(multiply(signal, signal), rest, rest)
-        variance = less_product(variance, relative, squares)
+        variance = less_product(variance, relative, multiply(own, own))
         without = where_above(variance, zero, divide(one, variance), most)
         without = where_above(without, most, most, without)
         gain = where_above(without, multiply(weight, least), subtract(without, weight), zero)

@@ -127,13 +127,13 @@ def test_detection_limit_is_the_scatter_of_the_empty_spectrum() -> None:
     truth = np.array([200.0, 50.0, 20.0, 80.0])
     shot, floor, own = 0.5, 1.0, 0.03
     clean = truth @ design.T
-    variance = shot * clean + floor + (own * clean) ** 2
+    variance = shot * clean + floor + ((own * design * truth) ** 2).sum(axis=1)
     found = solve(design, clean[None], variance[None], own_shot=np.full((1, 40), shot), own_relative=own)
     for species in range(4):
         without = truth.copy()
         without[species] = 0.0
         empty = without @ design.T
-        empty_variance = shot * empty + floor + (own * empty) ** 2
+        empty_variance = shot * empty + floor + ((own * design * without) ** 2).sum(axis=1)
         sigma = np.sqrt(np.linalg.inv(design.T @ (design / empty_variance[:, None]))[species, species])
         assert found.limit[0, species] == pytest.approx(DETECTION_SIGMAS * sigma, rel=0.02)
 

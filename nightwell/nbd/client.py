@@ -191,6 +191,10 @@ class NbdClient:
         self._check_range(offset_bytes, length_bytes)
         return merged(self._walk(number, offset_bytes, offset_bytes + length_bytes))
 
+    def abort(self) -> None:
+        """Cut the connection from any thread; a request that waits for its answer raises UnreachableError."""
+        self._stream.abort()
+
     def close(self) -> None:
         """Take leave of the server and close the connection; may be called again."""
         if self._broken is None:

@@ -13,7 +13,10 @@ import pytest
 from arrays.proxy import Line
 from arrays.running import RunningArray, wait_state, wait_until
 
+from nightwell.arrays.embedded import imports
+from nightwell.arrays.embedded.imports import ImportedVolume
 from nightwell.arrays.port import Export, PairState
+from nightwell.arrays.served import ImportRecord
 from nightwell.errors import ConflictError, CredentialsError, InputError, NightwellError, NotFoundError
 from nightwell.nbd.certificates import make_certificates
 from nightwell.nbd.client import NbdClient
@@ -149,6 +152,34 @@ def test_a_release_does_not_wait_for_a_dead_line(
     assert time.monotonic() - start < STALL_S
     reader.join()
     assert failed
+
+
+def test_an_answer_under_way_ends_with_its_import(
+    arrays: tuple[RunningArray, RunningArray], line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As over a line so slow that the rest of the answer would take minutes."""
+    monkeypatch.setattr(imports, "SILENCE_S", 600.0)
+    record = ImportRecord("slow", f"nbd://127.0.0.1:{line.port}/v", writable=False, size_bytes=SIZE_BYTES, owner=None)
+    volume = ImportedVolume(record, tls=None, stall_s=600.0)
+    backend = volume.open()
+    line.hold()
+    failed: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            backend.read(0, MIB)
+        except OSError as error:
+            failed.append(error)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    wait_until(lambda: bool(volume._busy), "a request under way")
+    volume.interrupt()
+    reader.join(60.0)
+    assert not reader.is_alive()
+    assert failed
+    volume.close()
+    line.go_on()
 
 
 def test_the_source_array_is_killed_and_comes_back(arrays: tuple[RunningArray, RunningArray], tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import errno
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from nightwell.arrays.other_array import CONTEXTS, SILENCE_S, STALL_S, reach
@@ -47,6 +48,7 @@ class ImportedVolume:
         self._tls = tls
         self._stall_s = stall_s
         self._idle: list[NbdClient] = []
+        self._busy: set[NbdClient] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
@@ -102,7 +104,8 @@ class ImportedVolume:
     def _attempt(self, work: Callable[[NbdClient], _Result], left_s: float) -> _Result:
         client = self._borrow(min(SILENCE_S, left_s))
         try:
-            result = work(client)
+            with self._in_use(client):
+                result = work(client)
         except RequestError:
             self._give_back(client)
             raise
@@ -111,6 +114,18 @@ class ImportedVolume:
             raise
         self._give_back(client)
         return result
+
+    @contextmanager
+    def _in_use(self, client: NbdClient) -> Iterator[None]:
+        with self._lock:
+            if self._closed.is_set():
+                raise _released(self.record)
+            self._busy.add(client)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy.discard(client)
 
     def _borrow(self, timeout_s: float) -> NbdClient:
         with self._lock:
@@ -132,8 +147,15 @@ class ImportedVolume:
         client.close()
 
     def interrupt(self) -> None:
-        """Make every request that waits for the line fail now, and none begin."""
-        self._closed.set()
+        """Make every request that waits for the line fail now, and none begin.
+
+        Also one that is being answered: over a slow line the rest of an answer can take minutes.
+        """
+        with self._lock:
+            self._closed.set()
+            busy = tuple(self._busy)
+        for client in busy:
+            client.abort()
 
     def close(self) -> None:
         """Leave the other array."""

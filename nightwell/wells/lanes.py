@@ -10,6 +10,8 @@ ones.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -20,6 +22,21 @@ from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 from numba.np import arrayobj
 from numpy.typing import NDArray
+
+
+def forget_stale(folder: Path) -> None:
+    """Remove compiled functions that are older than any source file of the solver: Numba looks at their own file alone.
+
+    What one file calls of another is compiled into it, so a change would go unseen.
+    """
+    newest = max(path.stat().st_mtime_ns for path in (*folder.glob("nnls*.py"), *folder.glob("lanes.py")))
+    for index in (folder / "__pycache__").glob("nnls*.nbi"):
+        with suppress(OSError):  # gone, or a folder that others own: then Numba keeps its files elsewhere
+            if index.stat().st_mtime_ns < newest:
+                index.unlink()
+
+
+forget_stale(Path(__file__).parent)
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 # Without the interpreter lock, so that dask's threads share the work; cached, so that only the first run compiles.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from nightwell.wells.lanes import forget_stale
 from nightwell.wells.nnls import DETECTION_SIGMAS, solve
 from nightwell.wells.species import SpeciesLibrary
 
@@ -217,3 +220,19 @@ def test_lanes_share_nothing() -> None:
         assert np.allclose(together.fit[row], alone.fit[0], rtol=1e-10, atol=1e-12)
         assert together.chi2[row] == pytest.approx(alone.chi2[0], rel=1e-10, abs=1e-12)
         assert np.array_equal(np.isnan(together.value[row]), np.isnan(alone.value[0]))
+
+
+def test_a_change_of_one_file_makes_all_that_was_compiled_with_it_stale(tmp_path: Path) -> None:
+    (tmp_path / "__pycache__").mkdir()
+    files = {
+        name: tmp_path / name
+        for name in ("lanes.py", "nnls_a.py", "nnls_b.py", "__pycache__/nnls_a.x.nbi", "__pycache__/other.x.nbi")
+    }
+    for at, file in enumerate(files.values()):
+        file.touch()
+        os.utime(file, (at, at))
+    forget_stale(tmp_path)
+    assert all(file.exists() for file in files.values())
+    os.utime(files["nnls_b.py"], (9, 9))
+    forget_stale(tmp_path)
+    assert [name for name, file in files.items() if not file.exists()] == ["__pycache__/nnls_a.x.nbi"]

@@ -32,7 +32,7 @@ def check_recovery_points(volumes: list[str] | None = None) -> State[Any]:
     for point in missed:
         _tell(point)
     if not missed:
-        return Completed(message=f"all {len(points)} volumes in time")
+        return Completed(message=f"{len(points)} of {len(points)} volumes in time")
     names = ", ".join(f"{point.volume} ({point.timeliness})" for point in missed)
     return Completed(name="TargetMissed", message=f"{len(missed)} of {len(points)} volumes not in time: {names}")
 

@@ -14,7 +14,8 @@ from tasks.line2 import CalledDestination
 def destination_of(settings: Settings) -> Destination:
     """Return the destination site: behind its deployments when the settings name them, else in this process."""
     if settings.flows.remote_deployment:
-        return DeployedDestination(settings.flows.remote_deployment, settings.flows.start_timeout_s)
+        set_to = settings.flows
+        return DeployedDestination(set_to.remote_deployment, set_to.start_timeout_s, set_to.outage_s)
     return CalledDestination(carry_out_backup, carry_out_restore, fence_run, look_up_version)
 
 

@@ -188,6 +188,9 @@ class FlowsSettings(Section):
     start_timeout_s: float = Field(
         default=300.0, gt=0, description="How long a request may wait for a worker of the destination's work pool."
     )
+    outage_s: float = Field(
+        default=600.0, gt=0, description="How long a request's answer is awaited while line 2 shows no sign of life."
+    )
     store_block: str = Field(
         default="", description="Block of the Prefect server that stands for section [store]; empty: the section."
     )

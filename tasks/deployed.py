@@ -32,11 +32,13 @@ from nightwell.sites.requests import (
 from tasks.answers import answer_key, find_answer, read_answer, recovered_key
 from tasks.outage import OUTAGE_S, outlast
 from tasks.preflight import UNAUTHORIZED, refuse_without_worker, unauthorized
+from tasks.signs import gives_sign
 
 A = TypeVar("A", bound=BaseModel)
 T = TypeVar("T")
 _POLL_S = 0.2
 _ASK_RECOVERY_S = 10.0
+_LOOK_S = 10.0
 # How the server refuses parameters that the deployment's schema does not allow.
 _BAD_PARAMETERS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY})
 
@@ -52,7 +54,8 @@ class DeployedDestination:
     start_timeout_s
         How long a request may wait for a worker before it is withdrawn.
     outage_s
-        How long the Prefect server may be away while an answer is awaited; the remote work goes on meanwhile.
+        How long line 2 may be cut while an answer is awaited: the Prefect server is away, or nothing is heard there of
+        the other site. The remote work goes on meanwhile.
     """
 
     name: str
@@ -111,6 +114,7 @@ class DeployedDestination:
         """Return what the remote flow run answered, or what a recovery at its site answered in its place."""
         began_s = time.monotonic()
         recovery_s = began_s + _ASK_RECOVERY_S
+        look_s, heard_s = began_s + self._look_every_s, began_s
         while True:
             run = self._patiently(question, lambda: _read(flow_run_id))
             if run.state is not None and run.state.is_final():
@@ -126,7 +130,21 @@ class DeployedDestination:
                 if found is not None:
                     self._patiently(question, lambda: _bury(flow_run_id))
                     return found
+            if not waits and now_s > look_s:
+                look_s = now_s + self._look_every_s
+                if self._patiently(question, lambda: gives_sign(run, within_s=self.outage_s)):  # noqa: B023  called here
+                    heard_s = time.monotonic()
+                elif now_s > heard_s + self.outage_s:
+                    raise question.lost(
+                        f"no sign of life of its worker or its flow run for {self.outage_s:.0f} s",
+                        "line 2 is cut between the other site and the Prefect server, or that site's host is down",
+                        "mend line 2, or start the destination's worker",
+                    )
             time.sleep(_POLL_S)
+
+    @property
+    def _look_every_s(self) -> float:
+        return min(_LOOK_S, self.outage_s / 4)
 
     def _patiently(self, question: _Question, call: Callable[[], T]) -> T:
         """Call the Prefect server until it answers: work that is under way does not need it."""

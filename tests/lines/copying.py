@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from deployed import eventually
-from lines.network import Line
+from lines.network import Line, Network
 from lines.sites import Sites
 from machine import MIB
 
@@ -58,8 +58,20 @@ def change(sites: Sites, volume: str) -> str:
     return sites.fill(volume, next(_seeds), SIZE_BYTES)
 
 
-def copy_through(sites: Sites, volume: str, fault: Callable[[], None], *, line_1_mib_s: float = LINE_1_MIB_S) -> Copied:
-    """Back a changed volume up, and let something happen in the middle of the copy."""
+def mend(network: Network) -> None:
+    """Let both lines carry what they can."""
+    network.mend(Line.ONE)
+    network.mend(Line.TWO)
+    network.unshape(Line.ONE)
+
+
+def copy_through(
+    sites: Sites, volume: str, fault: Callable[[], None], *, line_1_mib_s: float = LINE_1_MIB_S, stays: bool = False
+) -> Copied:
+    """Back a changed volume up, and let something happen in the middle of the copy.
+
+    The lines are mended afterwards, unless the fault ``stays``.
+    """
     network = sites.network
     digest = change(sites, volume)
     network.shape(Line.ONE, line_1_mib_s)
@@ -76,7 +88,6 @@ def copy_through(sites: Sites, volume: str, fault: Callable[[], None], *, line_1
         fault()
         run = sites.ended()
     finally:
-        network.mend(Line.ONE)
-        network.mend(Line.TWO)
-        network.unshape(Line.ONE)
+        if not stays:
+            mend(network)
     return Copied(run, digest, time.monotonic() - began_s)

@@ -185,6 +185,8 @@ def write_settings(folder: Path) -> Path:
             "state_directory": str(source / "state"),
             "source": {"array": source_array, "poll_s": 0.05},
             "flows": {"remote_deployment": POOL},
+            # The agent that asks lives on after its flow, so its lease has to lapse before a recovery may take over.
+            "backup": {"lease_ttl_s": 15.0},
         },
         destination: {
             "state_directory": str(destination / "state"),

@@ -28,12 +28,12 @@ def _reaches(network: Network, line: Line) -> bool:
 
 def test_a_line_carries_until_it_is_cut_and_again_when_it_is_mended(tmp_path: Path) -> None:
     with running_network(tmp_path) as network:
-        assert all(_reaches(network, line) for line in Line)
-        for line in (Line.ONE, Line.TWO):
-            network.cut(line)
-            assert not _reaches(network, line)
-            network.mend(line)
-            assert _reaches(network, line)
+        assert _reaches(network, Line.ONE)
+        network.cut(Line.ONE)
+        assert not _reaches(network, Line.ONE)
+        assert _reaches(network, Line.TWO)
+        network.mend(Line.ONE)
+        assert _reaches(network, Line.ONE)
 
 
 def test_a_machine_that_forbids_namespaces_is_told_what_to_allow(

@@ -82,9 +82,10 @@ def _loop(dataset: xr.Dataset, bound: Deconvolver) -> tuple[Floats, Floats]:
     for row in range(intensity.shape[0]):
         spectrum, variance, shot = intensity[row], measured[row], bound.shot_a / counts[row]
         guess = variance + (bound.pattern_error * spectrum) ** 2
-        first = bound.design @ _nnls(bound, spectrum, guess)
+        amounts = _nnls(bound, spectrum, guess)
+        first = bound.design @ amounts
         expected = np.maximum(variance + shot * (first - spectrum), 0.1 * variance)
-        final = expected + (bound.pattern_error * first) ** 2
+        final = expected + bound.pattern_error**2 * (bound.design**2 @ amounts**2)
         value[row] = _nnls(bound, spectrum, final)
         sigma[row] = _sigma(bound, value[row], spectrum, final)
     return value, sigma

@@ -2,7 +2,7 @@
 # Without make: the README shows the same steps as plain commands.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench road kills lock docs-check reference clean environment environment-313 tools test-311 test-313
+.PHONY: help demo test lint bench road kills lock pictures docs-check reference clean environment environment-313 tools test-311 test-313
 
 PYTHON ?= $(shell infra/find_python 3.11 3.12 3.13 || echo python3)
 PYTHON_313 ?= $(shell infra/find_python 3.13)
@@ -52,6 +52,9 @@ kills: environment ## kill every part at every step of a run, and see that nothi
 
 reference: environment ## write docs/settings.md and docs/cli.md from the code
 	$(BIN)/python infra/write_reference.py
+
+pictures: environment tools ## draw the pictures of docs/two-sites.md again, from real pages in a real browser
+	NIGHTWELL_TEST_PICTURES=docs/images $(BIN)/python -m pytest -q tests/flows/test_ui.py
 
 docs-check: environment ## links, settings, commands and flows in docs/ against the code
 	$(BIN)/python -m pytest -q tests/architecture

@@ -13,6 +13,7 @@ import pytest
 from deployed import Deployed
 from machine import MIB, Machine
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.objects import WorkPool
 from prefect.events import emit_event
 from prefect.events.schemas.automations import EventTrigger
@@ -193,6 +194,10 @@ def test_a_pool_without_a_worker_is_said_at_once(deployed: Deployed, prefect_ser
             f"worker was not started, or its host is down. Next step: run 'prefect worker start --pool {name}' at "
             "the destination site, as a service."
         )
+        api.update_work_pool(name, WorkPoolUpdate(is_paused=True))
+        with pytest.raises(UnreachableError, match=f"pool '{name}' is paused") as raised:
+            DeployedDestination(name).back_up(REQUEST)
+        assert f"prefect work-pool resume {name}" in raised.value.next_step
         with pytest.raises(NotFoundError) as missing:
             DeployedDestination("no-such-site").back_up(REQUEST)
         assert str(missing.value) == (

@@ -209,9 +209,11 @@ def test_a_backup_is_asked_for_in_a_form_and_watched_until_it_is_done(sites: Sit
     assert run.name == BACKUP
     assert str(run.state and run.state.message).startswith("backup safe as version ")
     (copy,) = sites.deployed.named("copy well to the store at destination-site")
-    show(page, sites, f"/runs/flow-run/{copy['id']}")
-    page.get_by_text("Artifacts", exact=True).first.click()
-    expect(page.get_by_text("Copying well")).to_be_visible()
+    # By its address: the run's tab "Artifacts" showed what has a key, and not the progress of a task.
+    found = sites.deployed.ask("artifacts", {"flow_runs": {"id": {"any_": [copy["id"]]}}})
+    (progress,) = (one for one in found if one["type"] == "progress")
+    show(page, sites, f"/artifacts/artifact/{progress['id']}")
+    expect(page.get_by_text("Copying well").first).to_be_visible()
 
 
 def _hold_mover(sites: Sites) -> int:

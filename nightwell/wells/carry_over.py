@@ -2,8 +2,8 @@ r"""Carry-over: what the sample before left in the line, learned from steps to a
 
 After a purge of ``t`` a share ``mu = sum_k a_k exp(-t / tau_k)`` of what stood in the line is still there, so of each
 species a scan shows ``y_i = (1 - mu) x_i + mu y_(i-1)``, and ``x_i = (y_i - mu y_(i-1)) / (1 - mu)``: to ``y_i`` is
-added ``mu / (1 - mu) (y_i - y_(i-1))``. Where a blank follows, ``x_i`` is the blank: the slope of ``y_i`` over
-``y_(i-1)`` is ``mu``.
+added ``mu / (1 - mu) (y_i - y_(i-1))``. Where a blank follows, ``x_i`` is the blank: the slope of ``y_i`` over the
+contrast ``y_(i-1) - y_i`` is ``mu / (1 - mu)``.
 
 Memory belongs to a species, not to an m/z: acetic acid clings, the CO2 that shares m/z 45 with it does not. So the
 step from scan to scan is read by a fixed linear estimator (weighted least squares on the library), and each species
@@ -32,6 +32,7 @@ LEARNED_SIGMAS = 3.0
 MOST_CARRIED = 0.7
 
 _LEAST_STEPS = 4
+_LEAST_CONTRAST = 2.0  # of steps to a blank, mean square over its variance: below it is noise that would be fitted
 _SPREAD_OF_NORMAL = 1.4826
 
 
@@ -145,7 +146,7 @@ class Steps:
     ----------
     before, after
         float64 (step, species): amounts.
-    after_variance
+    before_variance, after_variance
         float64 (step, species).
     purge_s
         float64 (step): from scan to scan.
@@ -155,6 +156,7 @@ class Steps:
 
     before: Floats
     after: Floats
+    before_variance: Floats
     after_variance: Floats
     purge_s: Floats
     group: NDArray[np.intp]
@@ -246,10 +248,16 @@ def _decay(
 def _slope(steps: Steps, column: int, chosen: NDArray[np.bool_]) -> tuple[float, float] | None:
     """Return ``mu`` and its sigma from the steps of one purge time; ``None`` when they show nothing.
 
-    The clean blank of each group is not known either: it is the mean, and drops out. A step that lies far off the
+    Fitted is ``y_i = b + k (y_(i-1) - y_i)`` with ``k = mu / (1 - mu)``, over the contrast and not over ``y_(i-1)``: a
+    gain that drifts moves both scans, and what a blank is full of (the nitrogen of air) would seem carried over. The
+    noise of ``y_i`` stands on both sides of that line, with opposite signs, that of ``y_(i-1)`` on one: what the known
+    variances of both do to the slope is put back.
+
+    The clean blank ``b`` of each group is not known either: it is the mean, and drops out. A step that lies far off the
     line (a leak, a blank that was none) is left out once.
     """
     before, after = steps.before[chosen, column], steps.after[chosen, column]
+    noise_before = steps.before_variance[chosen, column]
     variance, group = steps.after_variance[chosen, column], steps.group[chosen]
     good = np.isfinite(before) & np.isfinite(after) & (variance > 0.0)
     for _ in range(2):
@@ -258,18 +266,21 @@ def _slope(steps: Steps, column: int, chosen: NDArray[np.bool_]) -> tuple[float,
         _, at = np.unique(group[good], return_inverse=True)
         weight = 1.0 / variance[good]
         total = np.bincount(at, weight)
-        x = before[good] - (np.bincount(at, weight * before[good]) / total)[at]
+        contrast = before[good] - after[good]
+        x = contrast - (np.bincount(at, weight * contrast) / total)[at]
         y = after[good] - (np.bincount(at, weight * after[good]) / total)[at]
-        power = float((weight * x * x).sum())
-        freedom = good.sum() - total.size - 1
-        if power <= 0.0 or freedom < 1:
+        freedom = int(good.sum()) - total.size
+        noise = float((weight * (noise_before[good] + variance[good])).mean()) * freedom
+        power = float((weight * x * x).sum()) - noise  # of the contrast itself
+        if freedom < 2 or power < _LEAST_CONTRAST * noise:  # noqa: PLR2004 - the slope costs one
             return None
-        share = float((weight * x * y).sum()) / power
-        residual = np.sqrt(weight) * (y - share * x)
+        slope = (float((weight * x * y).sum()) + freedom) / power
+        residual = np.sqrt(weight) * (y - slope * x)
         scatter = max(1.0, _SPREAD_OF_NORMAL * float(np.median(np.abs(residual))))
         outlier = np.abs(residual) > 6.0 * scatter  # far beyond noise, whatever its shape
-        sigma = max(1.0, float((residual[~outlier] ** 2).sum() / freedom) ** 0.5) / power**0.5
+        sigma = max(1.0, float((residual[~outlier] ** 2).sum() / (freedom - 1)) ** 0.5) / power**0.5
         if not outlier.any():
             break
         good[np.flatnonzero(good)[outlier]] = False
-    return share, sigma
+    passed = 1.0 + max(slope, 0.0)
+    return slope / passed, sigma / passed**2

@@ -201,13 +201,20 @@ def _carry_over(
     # Blanks within a day go back to the same clean level; over a longer time the blank itself may change.
     day = (scans.time_s[quiet.rows] // 86_400.0).astype(np.intp)
     group = day * len(Stream) + scans.stream[quiet.rows]
-    variance = quiet.noise.variance(np.nan_to_num(after[used]))
+    variance, variance_before = (quiet.noise.variance(np.nan_to_num(one[used])) for one in (after, before))
     estimator, signature = _estimator(covered, scans.mz, np.abs(after[used] - before[used]), variance, origin)
     step = np.nan_to_num(after[used]) @ estimator.T
     earlier = np.nan_to_num(before[used]) @ estimator.T
     found = fit_carry_over(
         covered.names,
-        Steps(earlier, step, variance @ (estimator**2).T, _usual(purge_s[used]), group[used]),
+        Steps(
+            before=earlier,
+            after=step,
+            before_variance=variance_before @ (estimator**2).T,
+            after_variance=variance @ (estimator**2).T,
+            purge_s=_usual(purge_s[used]),
+            group=group[used],
+        ),
     )
     rows = [covered.index(name) for name in found.species]
     return replace(

@@ -55,20 +55,36 @@ def test_carry_over_is_learned_from_steps_and_two_terms_need_several_purges() ->
     before = rng.uniform(100.0, 1000.0, purge_s.size)
     after = (1.0 - mu) * 10.0 + mu * before + 0.05 * rng.standard_normal(purge_s.size)
     clean = 10.0 + 0.05 * rng.standard_normal(purge_s.size)
-    steps = Steps(
-        np.stack([before, before], axis=1),
-        np.stack([after, clean], axis=1),
-        np.full((purge_s.size, 2), 0.05**2),
-        purge_s,
-        np.zeros(purge_s.size, dtype=np.intp),
+    found = fit_carry_over(
+        ("acetic_acid", "nitrogen"), steps_of(np.stack([before, before]), np.stack([after, clean]), 0.05, purge_s)
     )
-    found = fit_carry_over(("acetic_acid", "nitrogen"), steps)
     assert found.species == ("acetic_acid",)
     np.testing.assert_allclose(found.amplitude[0], (0.3, 0.05), rtol=0.05)
     np.testing.assert_allclose(found.tau_s[0], (6.0, 200.0), rtol=0.1)
     amplitude, tau_s = fit_decay(np.array([30.0]), np.array([0.25]), np.array([0.01]))
     assert amplitude == (1.0,)
     assert tau_s[0] == pytest.approx(30.0 / np.log(4.0))
+
+
+def steps_of(before: Floats, after: Floats, sigma: float, purge_s: Floats) -> Steps:
+    """Return steps of one group; ``before`` and ``after`` are (species, step)."""
+    variance = np.full(after.T.shape, sigma**2)
+    return Steps(before.T, after.T, variance, variance, purge_s, np.zeros(purge_s.size, dtype=np.intp))
+
+
+def test_neither_drift_nor_noise_is_taken_for_carry_over() -> None:
+    rng = np.random.default_rng(6)
+    size, mu, sigma = 400, 0.3, 1.0
+    gain = 1.0 + 0.05 * np.sin(np.arange(size) / 60.0)
+    nitrogen = np.stack([gain * rng.uniform(700.0, 780.0, size), gain * 780.0])  # blanks of air, scans nearly so
+    nothing = np.zeros((2, size))
+    faint = rng.uniform(0.0, 14.0, size)  # some three times the noise of a step
+    carried = np.stack([faint, mu * faint])
+    before, after = np.stack([nitrogen, nothing, carried], axis=1) + sigma * rng.standard_normal((2, 3, size))
+    found = fit_carry_over(("nitrogen", "octane", "toluene"), steps_of(before, after, sigma, np.full(size, 20.0)))
+    assert found.species == ("toluene",)
+    share, share_sigma = found.shares(np.array([20.0]))
+    assert abs(share[0, 0] - mu) < 3.0 * share_sigma[0, 0] < 0.15
 
 
 def test_carry_over_is_removed_with_its_variance_and_flagged() -> None:

@@ -30,11 +30,11 @@ lint: environment ## ruff, mypy strict, the import contract
 	$(BIN)/python infra/write_reference.py --check
 
 test-311: environment tools
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=25 $(PYTEST)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --durations=25 $(PYTEST)
 
 test-313: environment-313 tools
 ifneq ($(PYTHON_313),)
-	.venv313/bin/python -m pytest -n 2 --dist loadfile $(SUITES_313) $(PYTEST)
+	.venv313/bin/python -m pytest -n 3 --dist loadfile $(SUITES_313) $(PYTEST)
 else
 	@echo "no Python 3.13 on this machine: its part of the tests did not run"
 endif

@@ -22,6 +22,7 @@ from nightwell.arrays.port import PairState
 from nightwell.local.parts import start_array
 from nightwell.nbd.client import NbdClient
 from nightwell.nbd.transfer import read_file, write_file
+from nightwell.settings import StoreSettings
 
 PRIMARY, SECONDARY, THIRD = "volume", "volume-s", "third"
 _COPY_DEADLINE_S = 600.0
@@ -96,7 +97,8 @@ class Road:
 
     def _toml(self, folder: Path, controls: dict[str, str]) -> str:
         location = dataclasses.asdict(self.bucket.location())
-        store = "".join(f"{name} = {json.dumps(value)}\n" for name, value in location.items())
+        known = StoreSettings.model_fields  # keys of a person have no session token
+        store = "".join(f"{name} = {json.dumps(value)}\n" for name, value in location.items() if name in known)
         sites = "".join(
             f'[{site}.array]\nname = "{site}"\ncontrol = {json.dumps(control)}\n' for site, control in controls.items()
         )

@@ -22,7 +22,8 @@ _XZ_MAGIC = b"\xfd7zXZ\x00"
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 
 # The ports by name: what the program reads and writes, and how it ended. The loopback device stays down, so that the
-# host's 127.0.0.1, where a store or an array may be, is reached like any other address.
+# host's 127.0.0.1, where a store or an array may be, is reached like any other address. An environment below the host's
+# /tmp stays in sight although /tmp is the machine's own.
 _INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -35,7 +36,9 @@ echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet
 ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2
 mount -t proc none /r/proc; mount -t devtmpfs none /r/dev
 mkdir -p /r/dev/shm; mount -t tmpfs -o mode=1777 none /r/dev/shm
+mount -o bind /r/tmp /kept
 for place in /r/tmp /r/home/server; do mount -t tmpfs -o mode=700,uid=1000,gid=1000 none "$place"; done
+for kept in /kept/*/; do place=/r/tmp/$(basename "$kept"); mkdir "$place" && mount -o bind "$kept" "$place"; done
 for word in $(cat /proc/cmdline); do case "$word" in processes=*) processes=${word#*=};; esac; done
 ulimit -c 0; ulimit -u "$processes"; ulimit -n 4096
 chroot /r /usr/bin/setpriv --reuid 1000 --regid 1000 --clear-groups --no-new-privs --bounding-set=-all \\
@@ -44,7 +47,7 @@ chroot /r /usr/bin/setpriv --reuid 1000 --regid 1000 --clear-groups --no-new-pri
 echo $? > /port-status
 echo o > /proc/sysrq-trigger; sleep 60
 """
-_FOLDERS = ("bin", "dev", "modules", "proc", "r", "sys")
+_FOLDERS = ("bin", "dev", "kept", "modules", "proc", "r", "sys")
 
 
 @dataclass(frozen=True, slots=True)

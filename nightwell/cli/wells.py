@@ -190,20 +190,25 @@ def export(
     *,
     form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
     analysis: Analysis = "latest",
-    stream: StreamName = "trap_gas",
+    stream: Annotated[
+        str, typer.Option("--stream", help="As of well plot; across: indicators across streams (las, csv).")
+    ] = "trap_gas",
     as_json: AsJson = False,
 ) -> None:
     """Write an analysis as LAS 2.0, CSV, Zarr or WITS level 0 records."""
+    from nightwell.report.exported import ACROSS
     from nightwell.report.exports import write_csv, write_zarr
     from nightwell.report.las import write_las
     from nightwell.report.wits import write_wits
 
-    result, chosen = _archive(name).open(analysis), _stream(stream)
+    result = _archive(name).open(analysis)
     if form is ExportFormat.ZARR:
         write_zarr(result, target)
+    elif form is ExportFormat.WITS0:
+        write_wits(result, target, _stream(stream))
     else:
-        writers = {ExportFormat.LAS: write_las, ExportFormat.CSV: write_csv, ExportFormat.WITS0: write_wits}
-        writers[form](result, target, chosen)
+        write = write_las if form is ExportFormat.LAS else write_csv
+        write(result, target, ACROSS if stream == ACROSS else _stream(stream))
     _wrote(target, as_json=as_json)
 
 

@@ -84,6 +84,14 @@ def stream_log(result: xr.DataTree, stream: Stream, top_m: float, bottom_m: floa
     )
 
 
+def across_of(result: xr.DataTree) -> xr.Dataset | None:
+    """Return the indicators across streams; ``None`` where a result has none."""
+    if "across" not in result.children or "indicators" not in result["across"].children:
+        return None
+    dataset = result["across/indicators"].to_dataset()
+    return dataset if dataset.sizes.get("indicator", 0) and dataset.sizes.get("depth", 0) else None
+
+
 def thin(depth: Floats, columns: Floats, rows: int) -> tuple[Floats, Floats]:
     """Take the median of neighbouring depths so that no more than ``rows`` are left.
 

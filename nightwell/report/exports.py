@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nightwell.errors import ConflictError
-from nightwell.report import style
+from nightwell.report.exported import Source, take_curves
 from nightwell.report.las import flag_words
 from nightwell.wells.streams import Stream
 from nightwell.whole_file import written_whole
@@ -33,8 +33,8 @@ class CsvColumn:
     description: str
 
 
-def write_csv(result: xr.DataTree, path: str | PathLike[str], stream: Stream = Stream.TRAP_GAS) -> Path:
-    """Write one stream as CSV, and beside it ``<name>.json`` that says what each column is.
+def write_csv(result: xr.DataTree, path: str | PathLike[str], stream: Source = Stream.TRAP_GAS) -> Path:
+    """Write one stream, or the indicators across streams, as CSV; beside it ``<name>.json`` says what a column is.
 
     Parameters
     ----------
@@ -44,7 +44,8 @@ def write_csv(result: xr.DataTree, path: str | PathLike[str], stream: Stream = S
         The CSV file. Lines that begin with ``#`` (well, provenance, whether simulated) come first, then the names,
         then one line per depth; a missing value is empty.
     stream
-        Whose curves: value, ``_UNC`` one-sigma, ``_LIM`` detection limit (species) and ``_FLAG`` bits.
+        Whose curves; ``across`` for the indicators across streams. Each is a value, ``_UNC`` one-sigma, ``_LIM``
+        detection limit (species) and ``_FLAG`` bits.
 
     Returns
     -------
@@ -56,10 +57,12 @@ def write_csv(result: xr.DataTree, path: str | PathLike[str], stream: Stream = S
     InputError
         The result has no such stream, or no depths.
     """
-    log = style.cut(result, style.PlotOptions(stream=stream), "CSV file")
-    columns = [(CsvColumn("depth", "m", "measured depth"), log.depth), *_columns(log.species, "species")]
+    taken = take_curves(result, stream, "CSV file")
+    columns = [(CsvColumn("depth", "m", "measured depth"), taken.depth)]
+    if taken.species is not None:
+        columns += _columns(taken.species, "species")
     seen = {column.name for column, _ in columns}  # an indicator that is one species stands there already
-    columns += [one for one in _columns(log.indicators, "indicator") if one[0].name not in seen]
+    columns += [one for one in _columns(taken.indicators, "indicator") if one[0].name not in seen]
     table = np.stack([values for _, values in columns], axis=1)
     # Amounts are float32: seven digits are all there is.
     formats = ["%.4f" if at == 0 else "%d" if c.name.endswith("_FLAG") else "%.7g" for at, (c, _) in enumerate(columns)]
@@ -130,7 +133,7 @@ def _columns(dataset: xr.Dataset, dim: str) -> list[tuple[CsvColumn, Floats]]:
     return found
 
 
-def _comments(result: xr.DataTree, stream: Stream) -> list[str]:
+def _comments(result: xr.DataTree, stream: Source) -> list[str]:
     attributes = result.attrs
     lines = [f"well: {attributes['well']}", f"stream: {stream}"]
     if attributes.get("simulated"):
@@ -139,7 +142,7 @@ def _comments(result: xr.DataTree, stream: Stream) -> list[str]:
     return [f"# {' '.join(str(line).split())}" for line in [*lines, *flag_words()]]
 
 
-def _sidecar(result: xr.DataTree, stream: Stream, columns: list[CsvColumn]) -> dict[str, object]:
+def _sidecar(result: xr.DataTree, stream: Source, columns: list[CsvColumn]) -> dict[str, object]:
     attributes = result.attrs
     inputs = attributes["inputs"]
     return {

@@ -15,7 +15,7 @@ from lasio.las import LASFile
 from lasio.las_items import HeaderItem
 from numpy.typing import NDArray
 
-from nightwell.errors import InputError
+from nightwell.report.exported import Exported, Source, take_curves
 from nightwell.wells.deconvolve import SpeciesFlag
 from nightwell.wells.indicators import IndicatorFlag
 from nightwell.wells.streams import Stream
@@ -63,8 +63,8 @@ class _Column:
     values: Floats
 
 
-def write_las(result: xr.DataTree, path: str | PathLike[str], stream: Stream = Stream.TRAP_GAS) -> Path:
-    """Write one stream of a result as LAS 2.0.
+def write_las(result: xr.DataTree, path: str | PathLike[str], stream: Source = Stream.TRAP_GAS) -> Path:
+    """Write one stream of a result, or its indicators across streams, as LAS 2.0.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def write_las(result: xr.DataTree, path: str | PathLike[str], stream: Stream = S
     path
         Where to; written whole or not at all.
     stream
-        Whose curves.
+        Whose curves; ``across`` for the indicators across streams.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def write_las(result: xr.DataTree, path: str | PathLike[str], stream: Stream = S
     Raises
     ------
     InputError
-        The result has no such stream, or no depths.
+        The result has no such stream, no streams compared, or no depths.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -93,23 +93,15 @@ def write_las(result: xr.DataTree, path: str | PathLike[str], stream: Stream = S
     return target
 
 
-def las_text(result: xr.DataTree, stream: Stream = Stream.TRAP_GAS) -> str:
+def las_text(result: xr.DataTree, stream: Source = Stream.TRAP_GAS) -> str:
     """Return the LAS file of one stream as text; parameters and errors as :func:`write_las`."""
-    if stream not in result.children or result[stream]["species"].sizes["depth"] == 0:
-        raise InputError(
-            f"LAS file of stream {stream} of well {result.attrs.get('well')}",
-            expected="a result with depths of that stream",
-            found=f"groups {', '.join(result.children)}",
-            cause="the stream was not measured in this well",
-            next_step="choose a stream that is there",
-        )
-    columns = list(_unique(_columns(result, stream)))
-    depth = result[stream]["species"]["depth"].to_numpy()
+    taken = take_curves(result, stream, "LAS file")
+    columns = list(_unique(_columns(result, taken)))
     las = LASFile()  # type: ignore[no-untyped-call]  # lasio has no types
-    _write_header(las, result, stream, depth)
-    for column in (_Column("DEPT", "M", "Measured depth", depth), *columns):
-        las.append_curve(column.mnemonic, depth[:1], unit=column.unit, descr=column.description)  # type: ignore[no-untyped-call]  # as above
-    return _with_data(las, depth, columns)
+    _write_header(las, result, stream, taken.depth)
+    for column in (_Column("DEPT", "M", "Measured depth", taken.depth), *columns):
+        las.append_curve(column.mnemonic, taken.depth[:1], unit=column.unit, descr=column.description)  # type: ignore[no-untyped-call]  # as above
+    return _with_data(las, taken.depth, columns)
 
 
 def flag_words() -> Iterator[str]:
@@ -119,20 +111,18 @@ def flag_words() -> Iterator[str]:
         yield f"_FLAG of {kind}: sum of {bits}"
 
 
-def _columns(result: xr.DataTree, stream: Stream) -> Iterator[_Column]:
-    group = result[stream]
+def _columns(result: xr.DataTree, taken: Exported) -> Iterator[_Column]:
     if "drilling" in result.children:
         drilling = result["drilling"].to_dataset()
-        rate = np.interp(
-            group["species"]["depth"].to_numpy(), drilling["depth"].to_numpy(), drilling["rop"].to_numpy().astype(float)
-        )
+        rate = np.interp(taken.depth, drilling["depth"].to_numpy(), drilling["rop"].to_numpy().astype(float))
         yield _Column("ROPA", "M/HR", "Rate of penetration", rate)
-    species = group["species"].to_dataset()
-    unit = str(species["value"].attrs.get("units", "ppm")).upper()
-    for at, name in enumerate(species["species"].to_numpy().tolist()):
-        mnemonic = MNEMONICS.get(name, _mnemonic(name))
-        yield from _three(species, at, mnemonic, unit, name.replace("_", " "))
-    indicators = group["indicators"].to_dataset()
+    species = taken.species
+    if species is not None:
+        unit = str(species["value"].attrs.get("units", "ppm")).upper()
+        for at, name in enumerate(species["species"].to_numpy().tolist()):
+            mnemonic = MNEMONICS.get(name, _mnemonic(name))
+            yield from _three(species, at, mnemonic, unit, name.replace("_", " "))
+    indicators = taken.indicators
     for at in range(indicators.sizes["indicator"]):
         words = {name: str(indicators[name].to_numpy()[at]) for name in ("curve", "units", "title", "version")}
         unit = "" if words["units"] == "1" else words["units"].upper()
@@ -155,7 +145,7 @@ def _unique(columns: Iterator[_Column]) -> Iterator[_Column]:
             yield column
 
 
-def _write_header(las: LASFile, result: xr.DataTree, stream: Stream, depth: Floats) -> None:
+def _write_header(las: LASFile, result: xr.DataTree, stream: Source, depth: Floats) -> None:
     attributes = result.attrs
     steps = np.diff(depth)
     regular = steps.size > 0 and np.allclose(steps, steps[0], rtol=0, atol=1e-6)
@@ -169,7 +159,7 @@ def _write_header(las: LASFile, result: xr.DataTree, stream: Stream, depth: Floa
     inputs = attributes["inputs"]
     named = " ".join(f"{name}={value}" for name, value in inputs.items()) if isinstance(inputs, Mapping) else inputs
     for mnemonic, value, description in (
-        ("STRM", stream, "Stream of the instrument"),
+        ("STRM", stream, "Stream of the instrument, or streams compared"),
         ("SIMU", "YES" if attributes["simulated"] else "NO", "Whether any part is simulated, see Other"),
         ("INST", attributes["instrument"], "Instrument"),
         ("INPT", named, "Version ids of the inputs"),

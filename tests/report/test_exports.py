@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import lasio
 import numpy as np
 import pytest
 import xarray as xr
@@ -13,7 +14,9 @@ import zarr
 
 from nightwell.errors import ConflictError, InputError
 from nightwell.report.curves import UNSEEN_SPECIES
+from nightwell.report.exported import ACROSS
 from nightwell.report.exports import write_csv, write_zarr
+from nightwell.report.las import write_las
 from nightwell.report.wits import CUTTINGS_RECORD, GAS_RECORD, MUD_RECORD, SHOW_RECORD, write_wits
 from nightwell.wells.findings import Evidence, Finding, FindingKind, findings_dataset
 from nightwell.wells.gas_log import import_gas_log
@@ -40,6 +43,31 @@ def test_csv_and_its_sidecar_say_the_same(result: xr.DataTree, tmp_path: Path) -
     units = {column["name"]: column["units"] for column in side["columns"]}
     assert (units["depth"], units["methane"], units["methane_FLAG"]) == ("m", "ppm", "")
     assert side["simulated"] is True
+
+
+def test_indicators_across_streams_are_written_too(result: xr.DataTree, tmp_path: Path) -> None:
+    across = result["across/indicators"].to_dataset()
+    las = lasio.read(str(write_las(result, tmp_path / "across.las", ACROSS)))  # type: ignore[no-untyped-call]  # lasio has no types
+    text = write_csv(result, tmp_path / "across.csv", ACROSS).read_text()
+    rows = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+    assert np.array_equal(las.index, np.round(across["depth"].to_numpy(), 4))
+    assert len(rows) == across.sizes["depth"]
+    assert "methane" not in rows[0]
+    written = 0
+    for at, name in enumerate(across["indicator"].to_numpy().tolist()):
+        for suffix, variable in (("", "value"), ("_UNC", "sigma"), ("_FLAG", "flag")):
+            expected = across[variable].to_numpy()[:, at].astype(float)
+            curve = f"{across['curve'].to_numpy()[at]}{suffix}"
+            assert np.allclose(las[curve], expected, rtol=1e-5, equal_nan=True), curve
+            found = [float(row[f"{name}{suffix}"] or "nan") for row in rows]
+            assert np.allclose(found, expected, rtol=1e-5, equal_nan=True), name
+        written += int(np.isfinite(across["value"].to_numpy()[:, at]).sum())
+    assert written > 0
+    alone = xr.DataTree.from_dict({"/trap_gas": None, "/trap_gas/species": result["trap_gas/species"].to_dataset()})
+    alone.attrs = dict(result.attrs)
+    with pytest.raises(InputError, match="indicators across streams"):
+        write_las(alone, tmp_path / "none.las", ACROSS)
+    assert not (tmp_path / "none.las").exists()
 
 
 def test_zarr_opens_without_nightwell(result: xr.DataTree, tmp_path: Path) -> None:

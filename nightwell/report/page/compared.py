@@ -26,14 +26,6 @@ _GROUPS = (
 )
 
 
-def across_of(result: xr.DataTree) -> xr.Dataset | None:
-    """Return the indicators across streams; ``None`` where a result has none."""
-    if "across" not in result.children or "indicators" not in result["across"].children:
-        return None
-    dataset = result["across/indicators"].to_dataset()
-    return dataset if dataset.sizes.get("indicator", 0) and dataset.sizes.get("depth", 0) else None
-
-
 def make_compared_tracks(maker: TrackMaker, across: xr.Dataset) -> list[figure]:
     """Make a track for gas and one for the rest; 1 is the same in both streams."""
     made = []

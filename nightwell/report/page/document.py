@@ -20,8 +20,8 @@ from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
 from nightwell.report import style
-from nightwell.report.curves import UNSEEN_INDICATOR, UNSEEN_SPECIES, StreamLog
-from nightwell.report.page.compared import across_columns, across_of, make_compared_tracks
+from nightwell.report.curves import UNSEEN_INDICATOR, UNSEEN_SPECIES, StreamLog, across_of
+from nightwell.report.page.compared import across_columns, make_compared_tracks
 from nightwell.report.page.content import (
     DECADES,
     HIGHEST_CODE,

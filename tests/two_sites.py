@@ -26,6 +26,20 @@ SIZE_BYTES = 8 * MIB
 BACKUP, RESTORE = "backup-volume/source-site", "restore-volume/source-site"
 
 
+def hold_mover(machine: Machine) -> int:
+    """Wait for a virtual server and hold its mover still, in the middle of its work; return the mover."""
+
+    def look() -> int | None:
+        for record in machine.settings.servers_directory().glob("vs-*/record.json"):
+            process = json.loads(record.read_text())["process"]
+            if process is not None:
+                os.kill(process["pid"], signal.SIGSTOP)
+                return int(process["pid"])
+        return None
+
+    return eventually("virtual server", look, timeout_s=150.0, pause_s=0.005)
+
+
 @dataclass(frozen=True, slots=True)
 class Sites:
     """Both sites, their workers, and what a test looks at."""
@@ -45,17 +59,8 @@ class Sites:
         return run, str(run.state.message if run.state else None)
 
     def hold_mover(self) -> int:
-        """Wait for a virtual server and hold its mover still, in the middle of its work; return the mover."""
-
-        def look() -> int | None:
-            for record in self.machine.settings.servers_directory().glob("vs-*/record.json"):
-                process = json.loads(record.read_text())["process"]
-                if process is not None:
-                    os.kill(process["pid"], signal.SIGSTOP)
-                    return int(process["pid"])
-            return None
-
-        return eventually("virtual server", look, timeout_s=150.0, pause_s=0.005)
+        """Hold the mover still, as :func:`hold_mover`."""
+        return hold_mover(self.machine)
 
     def log_of(self, flow_run_id: str) -> str:
         """Return what a flow run has logged."""

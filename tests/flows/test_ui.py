@@ -26,6 +26,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 from prefect.client.orchestration import get_client
 from pydantic import SecretStr
+from two_sites import hold_mover
 
 from nightwell.filesystem import make_ext4
 from nightwell.settings import FILE_VARIABLE, StoreSettings, load_settings
@@ -197,7 +198,7 @@ def test_a_backup_is_asked_for_in_a_form_and_watched_until_it_is_done(sites: Sit
     submit(page)
     asked = sites.backup()
     assert asked["parameters"] == {"volume": "well", "mode": "split", "keep_pair": False}
-    mover = _hold_mover(sites)
+    mover = hold_mover(sites.machine)
     show(page, sites, f"/runs/flow-run/{asked['id']}")
     expect(page.get_by_text(BACKUP).first).to_be_visible()
     expect(badge(page, "Running")).to_be_visible()
@@ -214,20 +215,6 @@ def test_a_backup_is_asked_for_in_a_form_and_watched_until_it_is_done(sites: Sit
     (progress,) = (one for one in found if one["type"] == "progress")
     show(page, sites, f"/artifacts/artifact/{progress['id']}")
     expect(page.get_by_text("Copying well").first).to_be_visible()
-
-
-def _hold_mover(sites: Sites) -> int:
-    """Hold the mover still in the middle of its work, so that the run is seen running."""
-
-    def look() -> int | None:
-        for record in sites.machine.settings.servers_directory().glob("vs-*/record.json"):
-            process = json.loads(record.read_text())["process"]
-            if process is not None:
-                os.kill(process["pid"], signal.SIGSTOP)
-                return int(process["pid"])
-        return None
-
-    return eventually("virtual server", look, timeout_s=150.0, pause_s=0.005)
 
 
 def test_a_runs_artifacts_say_what_it_did_step_by_step_and_in_bytes(sites: Sites, page: Page) -> None:

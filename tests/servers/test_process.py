@@ -12,41 +12,21 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from servers.dying_producer import DEAF, close, produced
+from servers.dying_producer import crash as crash_at
 
 from nightwell.servers import procfs
 from nightwell.servers.port import ServerHandle, ServerSpec
-from nightwell.servers.process import MARKER, ProcessHandle, ProcessServers
+from nightwell.servers.process import MARKER, ProcessServers
 from nightwell.servers.record import read_record, write_record
 
-DEAF = (sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(600)")
 SPEC = ServerSpec("vs-1", "run-1", DEAF, {"TOKEN": "very-secret"})
 
-# A producer (or deleter) that dies just before the given call, as at a power cut of nothing but itself.
-CRASHING = """
-import importlib, os, sys
-from pathlib import Path
-from nightwell.servers import process
-from nightwell.servers.port import ServerSpec
-action, point, directory, *command = sys.argv[1:]
-module, name = point.rsplit(":")
-owner = importlib.import_module(module.partition(".Path")[0])
-owner = owner.Path if module.endswith(".Path") else owner
-inner, calls = getattr(owner, name), []
-def dying(*arguments, **named):
-    calls.append(1)
-    if len(calls) == int(os.environ["CALL"]):
-        os._exit(9)
-    return inner(*arguments, **named)
-servers = process.ProcessServers(Path(directory))
-setattr(owner, name, dying)
-if action == "produce":
-    servers.produce(ServerSpec("vs-1", "run-1", tuple(command)))
-else:
-    servers.delete("vs-1")
-"""
+crash = partial(crash_at, ProcessServers, "os._exit(9)")
 PRODUCE_POINTS = [
     ("pathlib.Path:mkdir", 1),
     ("nightwell.servers.process:write_record", 1),
@@ -83,22 +63,6 @@ def marked(driver: ProcessServers) -> set[int]:
     return {pid for pid, value in procfs.markers(MARKER).items() if value.startswith(driver._marker_prefix)}
 
 
-def produced(driver: ProcessServers, spec: ServerSpec = SPEC) -> ProcessHandle:
-    handle = driver.produce(spec)
-    assert isinstance(handle, ProcessHandle)
-    return handle
-
-
-def close(handle: ServerHandle) -> None:
-    handle.stdin.close()
-    handle.stdout.close()
-
-
-def crash(action: str, point: tuple[str, int], directory: Path) -> int:
-    command = [sys.executable, "-c", CRASHING, action, point[0], str(directory), *DEAF]
-    return subprocess.run(command, env={**os.environ, "CALL": str(point[1])}, check=False).returncode
-
-
 @pytest.mark.parametrize("point", PRODUCE_POINTS, ids=lambda point: f"{point[0].rpartition('.')[2]}-{point[1]}")
 def test_a_producer_that_dies_anywhere_leaves_what_can_be_listed_and_deleted(
     servers: ProcessServers, point: tuple[str, int]
@@ -119,7 +83,7 @@ def test_a_producer_that_dies_anywhere_leaves_what_can_be_listed_and_deleted(
 def test_a_deleter_that_dies_anywhere_can_be_followed_by_another(
     servers: ProcessServers, point: tuple[str, int]
 ) -> None:
-    handle = produced(servers)
+    handle = produced(servers, SPEC)
     with closing(handle.stdin), closing(handle.stdout):
         handle.stdout.readline()
         assert crash("delete", point, servers._directory) == 9
@@ -164,7 +128,7 @@ def test_a_server_is_known_as_ours_by_its_record_alone(servers: ProcessServers) 
 
 
 def test_nothing_on_disk_holds_the_environment(servers: ProcessServers) -> None:
-    handle = produced(servers)
+    handle = produced(servers, SPEC)
     with closing(handle.stdin), closing(handle.stdout):
         handle.stdout.readline()
         place = servers._directory / "vs-1"
@@ -213,7 +177,7 @@ def test_of_many_producers_of_one_id_one_server_stays(servers: ProcessServers) -
 
 
 def test_a_record_that_cannot_be_read_can_still_be_deleted(servers: ProcessServers) -> None:
-    handle = produced(servers)
+    handle = produced(servers, SPEC)
     with closing(handle.stdin), closing(handle.stdout):
         handle.stdout.readline()
         (servers._directory / "vs-1/record.json").write_text('{"format": 2}')

@@ -6,49 +6,30 @@ import json
 import os
 import resource
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from servers.dying_producer import DEAF, produced
+from servers.dying_producer import crash as crash_at
 from servers.rootless import as_a_user
 from tools import tool
 
 from nightwell.servers import procfs
-from nightwell.servers.port import Limit, ServerHandle, ServerSpec
-from nightwell.servers.process import MARKER, ProcessHandle
+from nightwell.servers.port import Limit, ServerSpec
+from nightwell.servers.process import MARKER
 from nightwell.servers.runc import RuncServers
 from nightwell.testing.server_isolation_clauses import limits_processes
 from nightwell.testing.servers import ServersUnderTest, check, limits_memory
 
 ROOTLESS = Path(__file__).with_name("rootless.py")
-DEAF = (sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(600)")
 SPEC = ServerSpec("vs-1", "run-1", DEAF, {"TOKEN": "very-secret"}, files={"key.pem": "very-secret too"})
 
-CRASHING = """
-import importlib, os, sys
-from pathlib import Path
-from nightwell.servers.port import ServerSpec
-from nightwell.servers.runc import RuncServers
-action, point, directory, *command = sys.argv[1:]
-module, name = point.rsplit(":")
-owner = importlib.import_module(module)
-inner, calls = getattr(owner, name), []
-def dying(*arguments, **named):
-    calls.append(1)
-    if len(calls) == int(os.environ["CALL"]):
-        os.kill(os.getpid(), 9)
-    return inner(*arguments, **named)
-servers = RuncServers(Path(directory))
-setattr(owner, name, dying)
-if action == "produce":
-    servers.produce(ServerSpec("vs-1", "run-1", tuple(command)))
-else:
-    servers.delete("vs-1")
-"""
+crash = partial(crash_at, RuncServers, "os.kill(os.getpid(), 9)")
 PRODUCE_POINTS = [
     ("nightwell.servers.runc:make_skeleton", 1),
     ("subprocess:Popen", 1),
@@ -111,22 +92,6 @@ def left_of(driver: RuncServers) -> list[str]:
     return found + [str(path) for path in driver._directory.glob(".runc/*")]
 
 
-def produced(driver: RuncServers, spec: ServerSpec = SPEC) -> ProcessHandle:
-    handle = driver.produce(spec)
-    assert isinstance(handle, ProcessHandle)
-    return handle
-
-
-def close(handle: ServerHandle) -> None:
-    handle.stdin.close()
-    handle.stdout.close()
-
-
-def crash(action: str, point: tuple[str, int], directory: Path) -> int:
-    command = [sys.executable, "-c", CRASHING, action, point[0], str(directory), *DEAF]
-    return subprocess.run(command, env={**os.environ, "CALL": str(point[1])}, check=False).returncode
-
-
 @pytest.mark.parametrize("point", PRODUCE_POINTS, ids=lambda point: f"{point[0].rpartition('.')[2]}-{point[1]}")
 def test_a_killed_producer_leaves_what_its_record_finds(servers: RuncServers, point: tuple[str, int]) -> None:
     assert crash("produce", point, servers._directory) == -signal.SIGKILL
@@ -137,7 +102,7 @@ def test_a_killed_producer_leaves_what_its_record_finds(servers: RuncServers, po
 
 @pytest.mark.parametrize("point", DELETE_POINTS, ids=lambda point: f"{point[0].rpartition('.')[2]}-{point[1]}")
 def test_a_killed_deleter_can_be_followed_by_another(servers: RuncServers, point: tuple[str, int]) -> None:
-    handle = produced(servers)
+    handle = produced(servers, SPEC)
     with closing(handle.stdin), closing(handle.stdout):
         handle.stdout.readline()
         assert crash("delete", point, servers._directory) == -signal.SIGKILL
@@ -180,7 +145,7 @@ def test_namespaces_root_and_rights_are_its_own(servers: RuncServers) -> None:
 
 
 def test_nothing_on_disk_or_in_a_command_line_holds_a_secret(servers: RuncServers) -> None:
-    handle = produced(servers)
+    handle = produced(servers, SPEC)
     with closing(handle.stdin), closing(handle.stdout):
         handle.stdout.readline()
         files = [path for path in servers._directory.rglob("*") if path.is_file()]

@@ -108,22 +108,21 @@ def running_machine(
     store: StoreLocation,
     *,
     drivers: tuple[ArrayDriver, ArrayDriver] = (ArrayDriver.EMBEDDED, ArrayDriver.EMBEDDED),
+    names: tuple[str, str] = ("source", "destination"),
 ) -> Iterator[Machine]:
-    """Run a machine with a place of its own in ``store``."""
+    """Run a machine with a place of its own in ``store``, and arrays of these names."""
     location = fresh_prefix(store)
-    source_process, source = start_array("source", folder / "arrays" / "source", driver=drivers[0])
+    source_process, source = start_array(names[0], folder / "arrays" / "source", driver=drivers[0])
     try:
-        destination_process, destination = start_array(
-            "destination", folder / "arrays" / "destination", driver=drivers[1]
-        )
+        destination_process, destination = start_array(names[1], folder / "arrays" / "destination", driver=drivers[1])
     except BaseException:
         source_process.kill()
         raise
     file = folder / "nightwell.toml"
     document = {
         "state_directory": str(folder / "state"),
-        "source": {"array": {"name": "source", "control": str(source.control)}, "poll_s": 0.02},
-        "destination": {"array": {"name": "destination", "control": str(destination.control)}},
+        "source": {"array": {"name": names[0], "control": str(source.control)}, "poll_s": 0.02},
+        "destination": {"array": {"name": names[1], "control": str(destination.control)}},
         "store": {
             "endpoint_url": location.endpoint_url,
             "bucket": location.bucket,

@@ -135,6 +135,27 @@ def array_of(site: Site) -> Iterator[Array]:
         yield array
 
 
+def site_of_array(name: str) -> Site:
+    """Return the site whose array has this name in the settings; the site's own name will do.
+
+    Raises
+    ------
+    InputError
+        No array has the name, or it could mean either array.
+    """
+    names = {site: settings().array(site).name for site in Site}
+    meant = [site for site, known in names.items() if name in {site, known}]
+    if len(meant) == 1:
+        return meant[0]
+    raise InputError(
+        f"array '{name}'",
+        expected="one of " + ", ".join(f"'{known}' (site {site})" for site, known in names.items()),
+        found="a name that means either" if meant else "no such array in the settings",
+        cause="two arrays of one name, or one named like the other's site" if meant else "a mistyped name",
+        next_step="give a site, source or destination; 'source.array.name' and 'destination.array.name' set the names",
+    )
+
+
 @contextmanager
 def ledger_of(site: Site) -> Iterator[Ledger]:
     """Give the runs of a site."""

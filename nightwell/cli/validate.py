@@ -15,7 +15,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from nightwell.arrays.port import VolumeInfo
-from nightwell.cli.common import AsJson, CommandError, array_of, command, console, in_words, print_json, settings
+from nightwell.cli.common import (
+    AsJson,
+    CommandError,
+    array_of,
+    command,
+    console,
+    in_words,
+    print_json,
+    settings,
+    site_of_array,
+)
 from nightwell.errors import InputError, NightwellError
 from nightwell.nbd.tls import TlsFiles
 from nightwell.protocol import Site
@@ -38,7 +48,9 @@ _MARKS = {
 @validate.command("array")
 @command
 def validate_array(
-    site: Annotated[Site, typer.Argument(help="Whose array.")] = Site.SOURCE,
+    name: Annotated[
+        str, typer.Argument(help="Name of the array as the settings have it, or of its site: source, destination.")
+    ] = Site.SOURCE,
     *,
     second: Annotated[bool, typer.Option(help="Use the other site's array too, for imports over line 1.")] = True,
     volume: Annotated[
@@ -49,7 +61,7 @@ def validate_array(
     as_json: AsJson = False,
 ) -> None:
     """Run the array suite on small volumes named nightwell-check-..., and remove them again; a named volume too."""
-    chosen = settings()
+    chosen, site = settings(), site_of_array(name)
     tls = chosen.array(site).tls
     out = console(error=as_json)
     with ExitStack() as open_arrays:

@@ -180,7 +180,7 @@ def test_a_mistake_ends_the_process_with_1_and_without_a_traceback(watch: Watch,
         assert_one_error_in_words(cli.process("volume", "read", "raw", "folder"))
 
 
-@pytest.mark.parametrize("words", ["volume list --site elsewhere", "validate array elsewhere", "runs --limit 0"])
+@pytest.mark.parametrize("words", ["volume list --site elsewhere", "runs --limit 0"])
 def test_a_choice_that_there_is_not_is_refused_by_the_options(watch: Watch, cli: Cli, words: str) -> None:
     with watch.nothing_changes():
         ended = cli.run(*shlex.split(words))

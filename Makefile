@@ -2,7 +2,7 @@
 # Without make: the README shows the same steps as plain commands.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench road kills lock pictures docs-check reference clean environment environment-313 tools test-311 test-313
+.PHONY: help demo test lint bench road machines kills lock pictures docs-check reference clean environment environment-313 tools test-311 test-313
 
 PYTHON ?= $(shell infra/find_python 3.11 3.12 3.13 || echo python3)
 PYTHON_313 ?= $(shell infra/find_python 3.13)
@@ -41,6 +41,10 @@ endif
 
 road: environment tools ## two sites in network namespaces: what the road between them outlasts, as a table; ROAD="-k line" for less
 	NIGHTWELL_TEST_ROAD=whole $(BIN)/python -m pytest -n 0 -q tests/lines $(ROAD)
+
+machines: environment tools ## virtual servers that are emulated machines: every clause, a backup, a restore, a killed run
+	NIGHTWELL_TEST_MACHINES=whole $(BIN)/python -m pytest -n 0 -q --durations=0 -k "machine or qemu" \
+		tests/servers tests/sites/test_virtual_servers.py $(MACHINES)
 
 bench: environment ## the backup beside other tools, 2 GiB; BENCH="--size 256MiB" for less
 	@$(PYTHON) infra/fetch_tools.py bench

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from nightwell.errors import NotFoundError
 from nightwell.programs import program
+
+#: ``make machines``: all that is tried on emulated machines, which takes minutes of processor time.
+WHOLE_MACHINES = os.environ.get("NIGHTWELL_TEST_MACHINES") == "whole"
 
 
 def tool(name: str) -> str:

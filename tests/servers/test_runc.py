@@ -7,8 +7,9 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from servers.rootless import as_a_user
 from tools import tool
 
 from nightwell.servers import procfs
+from nightwell.servers.cgroups import find_cgroups
 from nightwell.servers.port import Limit, ServerSpec
 from nightwell.servers.process import MARKER
 from nightwell.servers.runc import RuncServers
@@ -52,6 +54,8 @@ SHARED_FILL = (
     "os.close(writing)\n"
     "if os.read(reading, 1): print('both', flush=True)"
 )
+# More busy processes than it may have processors.
+SPIN = "import os\nfor _ in range(3): os.fork()\nprint('busy', flush=True)\nwhile True: pass"
 V1_FILES = ("memory.limit_in_bytes", "cpu.cfs_quota_us", "pids.max")
 LOOK = """
 import json, os
@@ -199,6 +203,60 @@ def test_the_kernel_holds_the_limits_of_the_spec(servers: RuncServers) -> None:
         }
         expected = (str(300 << 20), "100000 100000" if unified else "100000", "77")
         assert found == dict(zip(files, expected, strict=True))
+
+
+def test_a_busy_container_gets_no_more_processor_time_than_its_limit(tmp_path: Path) -> None:
+    tool("runc")
+    with own_parent("/nightwell-busy") as parent:
+        servers = RuncServers(tmp_path / "servers", cgroup=parent)
+        spec = replace(SPEC, command=(sys.executable, "-c", SPIN), cpus=1)
+        handle = produced(servers, spec)
+        try:
+            with closing(handle.stdin), closing(handle.stdout):
+                for _ in range(8):
+                    assert handle.stdout.readline() == b"busy\n"
+                if servers._cgroups is None:
+                    assert servers.isolation.cpus is Limit.ASKED
+                    return
+                before_all(servers, "vs-1")
+                members = servers._cgroups.members(servers._group("vs-1"))
+                began_s, used_before_s = time.monotonic(), used_s(members)
+                time.sleep(2)
+                used, elapsed_s = used_s(members) - used_before_s, time.monotonic() - began_s
+        finally:
+            servers.delete("vs-1")
+    # Its eight processes want all processors, and stand before whatever else runs here; one more period is granted.
+    assert 0 < used <= 1.2 * elapsed_s + 0.2
+    assert left_of(servers) == []
+
+
+@contextmanager
+def own_parent(name: str) -> Iterator[str]:
+    """Give a parent of control groups that is gone afterwards, where one can be made."""
+    yield name
+    groups = find_cgroups(name)
+    for root in () if groups is None else groups.roots:
+        with suppress(FileNotFoundError, PermissionError):
+            (root / name.strip("/")).rmdir()
+
+
+def before_all(servers: RuncServers, server_id: str) -> None:
+    """Let a server's control group and its parent win every processor from what stands beside them."""
+    assert servers._cgroups is not None
+    for folder in servers._cgroups.folders(servers._group(server_id)):
+        for group in (folder, folder.parent):
+            for file, most in (("cpu.shares", "262144"), ("cpu.weight", "10000")):
+                if (group / file).exists():
+                    (group / file).write_text(most)
+
+
+def used_s(pids: Iterable[int]) -> float:
+    """Return the processor time that processes have used, as this host counts it for each of them."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def test_limits_hold_without_control_groups(tmp_path: Path) -> None:

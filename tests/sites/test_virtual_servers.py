@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from machine import MIB, Machine, noise, running_machine
 from sites.test_recovery import recover_all, start_command, wait_for_step
-from tools import tool
+from tools import WHOLE_MACHINES, tool
 
 from nightwell.errors import CredentialsError
 from nightwell.protocol import Phase, Site, Step
@@ -20,11 +20,21 @@ from nightwell.store.grants.iam import IamGrants, user_name
 from nightwell.store.grants.port import Credentials, Grant
 from nightwell.store.location import with_credentials
 
+PROGRAMS = {"runc": "runc", "qemu": "qemu-system-x86_64"}
+# A backup and a restore through an emulated machine take minutes: `make machines`.
+ENGINES = tuple(PROGRAMS) if WHOLE_MACHINES else ("runc",)
 
-@pytest.fixture
-def machine(tmp_path: Path, identity_seaweed: StoreLocation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    tool("runc")
-    monkeypatch.setenv("NIGHTWELL_DESTINATION__SERVERS__DRIVER", "runc")
+
+@pytest.fixture(params=ENGINES)
+def machine(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    identity_seaweed: StoreLocation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Machine]:
+    engine: str = request.param
+    tool(PROGRAMS[engine])
+    monkeypatch.setenv("NIGHTWELL_DESTINATION__SERVERS__DRIVER", engine)
     monkeypatch.setenv("NIGHTWELL_DESTINATION__CREDENTIALS__DRIVER", "iam")
     with running_machine(tmp_path, identity_seaweed) as running:
         yield running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -14,10 +15,11 @@ from nightwell.protocol import Run, RunKind, verdict
 from nightwell.sites.build import destination_site
 from nightwell.sites.destination_site import DestinationSite
 from nightwell.sites.requests import BackupRequest, RestoreRequest
-from tasks.answers import publish_answer, recovered_key
+from tasks.answers import publish_recovered, withdraw_recovered
 from tasks.blocks import load_site_settings
 from tasks.effects import as_tasks
 from tasks.names import at_its_site
+from tasks.outage import outlast
 from tasks.watch import on_event
 
 
@@ -46,7 +48,10 @@ def recover_runs(site: Where = Where.BOTH) -> list[str]:
                 _answer_late(there, run)
     if site is not Where.DESTINATION:
         with source_of(settings) as here:
-            runs += here.recover(wrap=as_tasks, on_event=on_event)
+            for run in here.recover(wrap=as_tasks, on_event=on_event):
+                runs.append(run)
+                if not run.is_open:
+                    outlast(partial(withdraw_recovered, run.run_id))
     lines = [f"{run.opened.site} {run.run_id}: {verdict(run)}" for run in runs]
     for line in lines:
         get_run_logger().info(line)
@@ -66,6 +71,6 @@ def _answer_late(site: DestinationSite, run: Run) -> None:
             else site.restore(RestoreRequest.model_validate_json(text))
         )
     except NightwellError as error:
-        publish_answer(recovered_key(run.run_id), error)
+        publish_recovered(run.run_id, error)
     else:
-        publish_answer(recovered_key(run.run_id), answer)
+        publish_recovered(run.run_id, answer)

@@ -22,7 +22,7 @@ from nightwell.sites.requests import (
     RestoreRequest,
     VersionAnswer,
 )
-from tasks.answers import answer_key, publish_answer
+from tasks.answers import publish_answer
 from tasks.artifacts import publish_timeline
 from tasks.blocks import load_site_settings
 from tasks.effects import as_tasks
@@ -97,7 +97,7 @@ def _answered(
     # A flow that is called in the source's own process has no deployment; one that was asked for from afar has.
     context = FlowRunContext.get()
     asked = context.flow_run if context is not None else None
-    key = answer_key(asked.id) if asked is not None and asked.deployment_id is not None else None
+    from_afar = asked is not None and asked.deployment_id is not None
     with destination_site(
         load_site_settings(), wrap=as_tasks, on_event=on_event, on_progress=WatchedProgress(subject)
     ) as site:
@@ -105,12 +105,12 @@ def _answered(
             refuse_other_release(asked_by, f"a request for '{subject}'")
             answer = work(site)
         except NightwellError as error:
-            if key is not None:
-                publish_answer(key, error)
+            if from_afar:
+                publish_answer(error)
             _publish_timeline(site, subject, run_id)
             raise
-        if key is not None:
-            publish_answer(key, answer)
+        if from_afar:
+            publish_answer(answer)
         _publish_timeline(site, subject, run_id)
     return answer
 

@@ -29,7 +29,7 @@ from nightwell.sites.requests import (
     RestoreRequest,
     VersionAnswer,
 )
-from tasks.answers import answer_key, find_answer, read_answer, recovered_key
+from tasks.answers import find_answer, find_recovered, read_answer, withdraw_recovered
 from tasks.outage import OUTAGE_S, outlast
 from tasks.preflight import UNAUTHORIZED, refuse_without_worker, unauthorized
 from tasks.signs import gives_sign
@@ -91,7 +91,7 @@ class DeployedDestination:
             {"request": request.model_dump(mode="json")},
             UnknownOutcomeError,
             # A fence that died is asked again; only the request itself is finished by the other site's recovery.
-            None if isinstance(request, FenceRequest) else recovered_key(request.run_id),
+            None if isinstance(request, FenceRequest) else request.run_id,
         )
         return self._answer(question, kind)
 
@@ -118,7 +118,7 @@ class DeployedDestination:
         while True:
             run = self._patiently(question, lambda: _read(flow_run_id))
             if run.state is not None and run.state.is_final():
-                return self._patiently(question, lambda: find_answer(answer_key(flow_run_id)))
+                return self._patiently(question, lambda: find_answer(flow_run_id))
             now_s = time.monotonic()
             waits = run.state is None or run.state.is_scheduled() or run.state.is_pending()
             if waits and now_s > began_s + self.start_timeout_s:
@@ -126,9 +126,10 @@ class DeployedDestination:
                 raise question.not_started(self.start_timeout_s)
             if question.recovered is not None and not waits and now_s > recovery_s:
                 recovery_s = now_s + _ASK_RECOVERY_S
-                found = self._patiently(question, lambda: find_answer(str(question.recovered)))
+                found = self._patiently(question, lambda: find_recovered(str(question.recovered)))
                 if found is not None:
                     self._patiently(question, lambda: _bury(flow_run_id))
+                    self._patiently(question, lambda: withdraw_recovered(str(question.recovered)))
                     return found
             if not waits and now_s > look_s:
                 look_s = now_s + self._look_every_s
@@ -166,7 +167,7 @@ class DeployedDestination:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is asked of which deployment, and how it is called in errors."""
+    """What is asked of which deployment, how it is called in errors, and which run's recovery may answer instead."""
 
     deployment: str
     subject: str

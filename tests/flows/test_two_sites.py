@@ -248,6 +248,9 @@ def test_a_request_whose_flow_and_worker_die_is_answered_by_the_recovery(sites: 
     assert run.state is not None
     assert run.state.is_completed(), message
     assert deployed.run(UUID(remote["id"])).state_name == "Crashed"
+    keys = [str(one["key"]) for one in deployed.ask("artifacts/latest", {"limit": 200})]
+    assert "backup-lost" in keys
+    assert [key for key in keys if key.startswith(("answer", "recovered"))] == [], "the page lists what people read"
     assert machine.leftovers() == []
     record = f"{remote['id']}.json"
     assert record in sites.owed(), "nobody has looked after it yet"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefect import flow
 
-from nightwell.errors import IntegrityError
 from nightwell.sites.build import store_location
 from nightwell.store.store import BackupStore
+from nightwell.store.verify import damage_of
 from tasks.artifacts import publish_verification
 from tasks.blocks import load_site_settings
 from tasks.names import at_its_site
@@ -15,6 +15,8 @@ from tasks.names import at_its_site
 @flow(name="verify-volume", flow_run_name=at_its_site("verify {volume} {version}"), persist_result=False)
 def verify_volume(volume: str, version: str = "latest") -> str:
     """Read a whole version back from the store and check every block's digest.
+
+    What was found is noted in the store: a version that failed is no good recovery point.
 
     Args:
         volume: The volume whose version is read.
@@ -25,12 +27,5 @@ def verify_volume(volume: str, version: str = "latest") -> str:
         report = store.verify(chosen)
     publish_verification(volume, report)
     if not report.ok:
-        raise IntegrityError(
-            f"version '{report.version_id}' of volume '{volume}'",
-            expected="every block as it was written",
-            found=f"damaged blocks: {len(report.damaged)}; wrong references: {len(report.references_wrong)}; "
-            f"index {'whole' if report.index_whole else 'damaged'}",
-            cause="objects of the store were changed, deleted or lost",
-            next_step=f"run 'nightwell verify {volume} --version {report.version_id}', restore from an older version",
-        )
-    return f"version {report.version_id}: {report.blocks_checked} blocks checked, all as written"
+        raise damage_of(volume, report)
+    return f"version {report.version_id}: {report.found}"

@@ -202,9 +202,12 @@ def publish_recovery_points(points: Sequence[RecoveryPoint]) -> None:
 
 
 def _note(point: RecoveryPoint) -> str:
-    if point.passed_over:
-        return f"{point.passed_over} newer of no single point in time: the host wrote meanwhile"
-    return point.problem
+    notes = {
+        "newer of no single point in time: the host wrote meanwhile": point.torn,
+        "newer DAMAGED: failed their verification": point.damaged,
+    }
+    said = [f"{count} {words}" for words, count in notes.items() if count]
+    return "; ".join([*said, point.problem] if point.problem else said)
 
 
 def publish_verification(volume: str, report: VerifyReport) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nightwell.cli.common import AsJson, CommandError, command, in_words, print_json, print_rows, say, settings
-from nightwell.errors import IntegrityError
 from nightwell.filesystem import Ext4Reader
 from nightwell.sites.build import store_location
 from nightwell.store.reader import VersionReader
 from nightwell.store.store import BackupStore
-from nightwell.store.verify import VerifyReport
+from nightwell.store.verifications import Verification
+from nightwell.store.verify import damage_of
+from nightwell.store.versions import Version
 
 Volume = Annotated[str, typer.Argument(help="Name of the volume.")]
 Selector = Annotated[str, typer.Option("--version", help="'latest', an id, or the beginning of one.")]
@@ -27,11 +29,14 @@ def versions(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List the versions in the store, oldest first."""
+    """List the versions in the store, oldest first, and what their newest verification has shown."""
     with BackupStore.open(store_location(settings())) as store:
-        found = [version for name in ([volume] if volume else store.volumes()) for version in store.versions(name)]
+        names = [volume] if volume else list(store.volumes())
+        found = [version for name in names for version in store.versions(name)]
+        verified = {name: store.verifications(name) for name in names}
+    outcomes = [verified[version.volume].get(version.version_id) for version in found]
     if as_json:
-        print_json(found)
+        print_json([_with_outcome(*pair) for pair in zip(found, outcomes, strict=True)])
         return
     rows = [
         (
@@ -43,10 +48,14 @@ def versions(
             in_words(v.size_bytes),
             str(v.statistics.blocks_stored),
             in_words(v.statistics.bytes_stored),
+            _verified(outcome),
         )
-        for v in found
+        for v, outcome in zip(found, outcomes, strict=True)
     ]
-    columns = ("volume", "version", "stands at (UTC)", "mode", "point in time", "size", "blocks stored", "bytes stored")
+    columns = (
+        *("volume", "version", "stands at (UTC)", "mode", "point in time", "size", "blocks stored", "bytes stored"),
+        "verified (UTC)",
+    )
     print_rows("Versions", columns, rows, empty="no versions")
 
 
@@ -57,11 +66,11 @@ def verify(volume: Volume, *, version: Selector = "latest", as_json: AsJson = Fa
         chosen = store.find_version(volume, version)
         report = store.verify(chosen)
     if not report.ok:
-        raise CommandError(_damaged(volume, report), report=report)
+        raise CommandError(damage_of(volume, report), report=report)
     if as_json:
         print_json(report)
         return
-    say(f"version {chosen.version_id}: {report.blocks_checked} blocks checked, all as written")
+    say(f"version {chosen.version_id}: {report.found}")
 
 
 @command
@@ -100,6 +109,16 @@ def extract(
     say(f"extracted {in_words(written_bytes)} to {target}")
 
 
+def _with_outcome(version: Version, outcome: Verification | None) -> dict[str, object]:
+    return {**asdict(version), "verification": outcome}
+
+
+def _verified(outcome: Verification | None) -> str:
+    if outcome is None:
+        return "never"
+    return f"{outcome.verified_at:%F %T}" if outcome.ok else f"DAMAGED: {outcome.found}"
+
+
 @contextmanager
 def _version(volume: str, selector: str) -> Iterator[VersionReader]:
     with (
@@ -107,15 +126,3 @@ def _version(volume: str, selector: str) -> Iterator[VersionReader]:
         closing(store.open_version(store.find_version(volume, selector))) as reader,
     ):
         yield reader
-
-
-def _damaged(volume: str, report: VerifyReport) -> IntegrityError:
-    return IntegrityError(
-        f"version {report.version_id} of volume '{volume}'",
-        expected="every block as it was written",
-        found=f"{len(report.damaged)} damaged block(s) {list(report.damaged[:8])}, "
-        f"{len(report.references_wrong)} wrong reference(s), "
-        f"an index that is {'whole' if report.index_whole else 'damaged'}",
-        cause="objects in the store were changed, lost or damaged",
-        next_step="restore another version; look at the store's own log and disks",
-    )

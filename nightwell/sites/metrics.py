@@ -157,12 +157,14 @@ def _points(points: tuple[RecoveryPoint, ...]) -> Iterator[Metric]:
     age = _gauge("recovery_point_age_seconds", "Age of a volume's newest good version; +Inf: there is none.", "volume")
     target = _gauge("recovery_point_target_seconds", "The age that it may have.", "volume")
     missed = _gauge("recovery_point_missed", "Whether it is older, missing, or cannot be told.", "volume")
+    damaged = _gauge("recovery_point_damaged", "Newer versions that failed their verification.", "volume")
     for point in points:
         unknown = math.nan if point.timeliness is Timeliness.UNKNOWN else math.inf
         age.add_metric([point.volume], unknown if point.age_s is None else point.age_s)
         target.add_metric([point.volume], point.target_s)
         missed.add_metric([point.volume], point.timeliness is not Timeliness.IN_TIME)
-    yield from (age, target, missed)
+        damaged.add_metric([point.volume], point.damaged)
+    yield from (age, target, missed, damaged)
 
 
 def _gauge(name: str, words: str, *labels: str) -> GaugeMetricFamily:

@@ -22,6 +22,7 @@ class Timeliness(StrEnum):
 
     UNKNOWN = "unknown"
     NEVER = "never backed up"
+    NONE_GOOD = "no good version"
     LATE = "late"
     IN_TIME = "in time"
 
@@ -30,9 +31,9 @@ class Timeliness(StrEnum):
 class RecoveryPoint:
     """What a volume could be restored to now.
 
-    ``version_id`` and ``taken_at`` are of the newest good version: committed, and of one point in time. ``passed_over``
-    counts newer versions that are not, because the host wrote while they were read. ``problem`` says why nothing is
-    known of the volume.
+    ``version_id`` and ``taken_at`` are of the newest good version: committed, of one point in time, and not known to be
+    damaged. ``torn`` counts newer versions into which the host wrote while they were read, ``damaged`` those whose
+    newest verification failed. ``problem`` says why nothing is known of the volume.
     """
 
     volume: str
@@ -40,7 +41,8 @@ class RecoveryPoint:
     version_id: str = ""
     taken_at: datetime | None = None
     age_s: float | None = None
-    passed_over: int = 0
+    torn: int = 0
+    damaged: int = 0
     problem: str = ""
 
     @property
@@ -49,7 +51,7 @@ class RecoveryPoint:
         if self.problem:
             return Timeliness.UNKNOWN
         if self.age_s is None:
-            return Timeliness.NEVER
+            return Timeliness.NONE_GOOD if self.torn or self.damaged else Timeliness.NEVER
         return Timeliness.IN_TIME if self.age_s <= self.target_s else Timeliness.LATE
 
 
@@ -109,22 +111,27 @@ def in_words(seconds: float) -> str:
 def _point(store: BackupStore, volume: str, known: bool, target: float, now: datetime) -> RecoveryPoint:  # noqa: FBT001
     if not known:
         return RecoveryPoint(volume=volume, target_s=target)
+    torn = damaged = 0
     try:
-        versions = store.versions(volume)
+        for version in reversed(store.versions(volume)):
+            if not version.point_in_time:
+                torn += 1
+            elif store.is_known_bad(version):
+                damaged += 1
+            else:
+                taken_at = _taken_at(version)
+                return RecoveryPoint(
+                    volume=volume,
+                    target_s=target,
+                    version_id=version.version_id,
+                    taken_at=taken_at,
+                    age_s=max(0.0, (now - taken_at).total_seconds()),
+                    torn=torn,
+                    damaged=damaged,
+                )
     except NightwellError as error:
         return RecoveryPoint(volume=volume, target_s=target, problem=f"{error.found}. Next step: {error.next_step}")
-    good = next((version for version in reversed(versions) if version.point_in_time), None)
-    if good is None:
-        return RecoveryPoint(volume=volume, target_s=target, passed_over=len(versions))
-    taken_at = _taken_at(good)
-    return RecoveryPoint(
-        volume=volume,
-        target_s=target,
-        version_id=good.version_id,
-        taken_at=taken_at,
-        age_s=max(0.0, (now - taken_at).total_seconds()),
-        passed_over=len(versions) - 1 - versions.index(good),
-    )
+    return RecoveryPoint(volume=volume, target_s=target, torn=torn, damaged=damaged)
 
 
 def _taken_at(version: Version) -> datetime:

@@ -65,3 +65,13 @@ def scratch_key(volume: str) -> str:
 def marks_key(volume: str) -> str:
     """Return the key of the document in which a collection notes what it found unreferenced."""
     return f"{volume_key(volume)}collection.json"
+
+
+def verifications_key(volume: str) -> str:
+    """Return the folder of what verifications of a volume's versions have shown."""
+    return f"{volume_key(volume)}verifications/"
+
+
+def verification_key(volume: str, version_id: str) -> str:
+    """Return the key of the document that says what the newest verification of a version has shown."""
+    return f"{verifications_key(volume)}{version_id}.json"

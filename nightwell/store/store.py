@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Self
 
 import icechunk
 
-from nightwell.errors import CredentialsError, InputError, IntegrityError, NotFoundError
+from nightwell.errors import CredentialsError, InputError, IntegrityError, NightwellError, NotFoundError
 from nightwell.store.blocks import block_count, check_block_bytes, default_block_bytes
 from nightwell.store.collect import MIN_AGE_S, CollectReport, Orphan, collect, find_orphans
 from nightwell.store.conditional import check_conditional_writes
@@ -24,11 +25,14 @@ from nightwell.store.objects import Objects
 from nightwell.store.ports import ProgressCallback
 from nightwell.store.publish import check_fence
 from nightwell.store.reader import VersionReader
+from nightwell.store.verifications import Verification, Verifications, shared
 from nightwell.store.verify import VerifyReport, verify
 from nightwell.store.versions import Version, VersionDraft
 from nightwell.store.writer import VersionWriter
 
 LATEST = "latest"
+
+_log = logging.getLogger(__name__)
 
 
 class BackupStore:
@@ -201,10 +205,31 @@ class BackupStore:
         progress: ProgressCallback | None = None,
         stop: threading.Event | None = None,
     ) -> VerifyReport:
-        """Read all blocks of a version back and check them; damage is reported, not raised."""
-        with self.open_version(version) as reader, self._engine_errors(version.volume):
-            session = self._engine(version.volume).readonly(version.snapshot_id)
-            return verify(reader, session, threads=threads, progress=progress, stop=stop)
+        """Read all blocks of a version back and check them; damage is reported, not raised.
+
+        What was found is noted in the store, for this version and for those that share its damaged blocks.
+        """
+        try:
+            with self.open_version(version) as reader, self._engine_errors(version.volume):
+                session = self._engine(version.volume).readonly(version.snapshot_id)
+                report = verify(reader, session, threads=threads, progress=progress, stop=stop)
+                damaged_too = self._sharing(version, reader.index, report.damaged)
+        except IntegrityError as error:  # it cannot even be opened
+            self._note(version, ok=False, found=error.found)
+            raise
+        self._note(version, ok=report.ok, found=report.found)
+        for other, count in damaged_too:
+            self._note(other, ok=False, found=f"{count} damaged block(s) that it shares with {version.version_id}")
+        return report
+
+    def verifications(self, volume: str) -> Mapping[str, Verification]:
+        """Return what the newest verification of each version has shown, by version id."""
+        return Verifications(self._objects, check_volume_name(volume)).all()
+
+    def is_known_bad(self, version: Version) -> bool:
+        """Return whether the newest verification of a version failed; without one nothing bad is known."""
+        found = Verifications(self._objects, version.volume).find(version.version_id)
+        return found is not None and not found.ok
 
     def orphans(self, volume: str) -> tuple[Orphan, ...]:
         """Return the packs of a volume that no version refers to, those of running copies among them."""
@@ -221,6 +246,21 @@ class BackupStore:
         engine = self._existing(volume)
         with self._engine_errors(volume):
             return collect(engine, self._objects, min_age_s=min_age_s)
+
+    def _sharing(self, version: Version, index: BlockIndex, damaged: tuple[int, ...]) -> list[tuple[Version, int]]:
+        """Return the other versions that refer to blocks that were found damaged, and to how many."""
+        found = []
+        for other in self.versions(version.volume) if damaged else ():
+            if other.version_id != version.version_id:
+                with suppress(IntegrityError), self.open_version(other) as reader:  # one that is damaged otherwise
+                    found.append((other, shared(index, damaged, reader.index)))
+        return [(other, count) for other, count in found if count]
+
+    def _note(self, version: Version, *, ok: bool, found: str) -> None:
+        try:
+            Verifications(self._objects, version.volume).note(version.version_id, ok=ok, found=found)
+        except NightwellError as error:  # what was found is told all the same
+            _log.warning("The verification of %s is not noted in the store: %s", version.version_id, error)
 
     def _exists(self, volume: str) -> bool:
         """Return whether a volume has a repository: its folder may hold nothing but what a crash left."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import zarr
 
+from nightwell.errors import IntegrityError
 from nightwell.store.hint import Mask
 from nightwell.store.ports import ProgressCallback, Reporter
 from nightwell.store.reader import VersionReader
@@ -19,6 +20,8 @@ from nightwell.store.segments import Segment, copy_threads, segment_blocks, segm
 
 #: How many blocks are also read the way a stock reader does, through Icechunk and zarr.
 REFERENCE_SAMPLES: Final = 32
+
+_NAMED = 8  # damaged blocks that an error names by number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,17 @@ class VerifyReport:
     def ok(self) -> bool:
         """Whether the version is whole."""
         return self.index_whole and not self.damaged and not self.references_wrong
+
+    @property
+    def found(self) -> str:
+        """What was found, in words."""
+        if self.ok:
+            return f"{self.blocks_checked} blocks checked, all as written"
+        return (
+            f"{len(self.damaged)} damaged block(s) {list(self.damaged[:_NAMED])}, "
+            f"{len(self.references_wrong)} wrong reference(s), "
+            f"an index that is {'whole' if self.index_whole else 'damaged'}"
+        )
 
 
 def verify(
@@ -80,6 +94,18 @@ def verify(
         damaged=tuple(sorted(damaged)),
         references_wrong=_wrong_references(reader, session, present, frozenset(damaged)),
         index_whole=reader.digester.fingerprint(reader.index.digests) == reader.version.fingerprint,
+    )
+
+
+def damage_of(volume: str, report: VerifyReport) -> IntegrityError:
+    """Return the error for a version that is not whole."""
+    return IntegrityError(
+        f"version {report.version_id} of volume '{volume}'",
+        expected="every block as it was written",
+        found=report.found,
+        cause="objects in the store were changed, lost or damaged",
+        next_step=f"look at the store's own log and disks, then run 'nightwell verify {volume}' again; until then an "
+        f"older version of 'nightwell versions {volume}' is the newest good one",
     )
 
 

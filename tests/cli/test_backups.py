@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.command import Cli
+from cli.command import Cli, assert_one_error
 from cli.well_volume import NOTE, SIZE_BYTES, make_well_volume
-from machine import Machine
+from machine import MIB, Machine, noise
+
+from nightwell.store import BackupStore
+from nightwell.store.layout import packs_key
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,30 @@ def test_versions_are_listed_and_verified(cli: Cli, backed_up: dict[str, Any]) -
     assert report["damaged"] == []
     assert report["blocks_checked"] > 0
     assert "all as written" in cli.text("verify", "well", "--version", backed_up["version_id"])
+    shown = {version["version_id"]: version["verification"] for version in cli.json("versions", "well")}
+    assert shown[backed_up["version_id"]]["ok"] is True
+    assert "verified (UTC)" in cli.text("versions")
+
+
+def test_a_damaged_version_is_said_and_counts_no_longer(cli: Cli, machine: Machine) -> None:
+    machine.make_volume("rotten", 2 * MIB, data=noise(MIB))
+    version_id = cli.json("backup", "rotten")["version_id"]
+    assert "never" in cli.text("versions", "rotten")
+    age = 'nightwell_recovery_point_age_seconds{volume="rotten"}'
+    assert f"{age} +Inf" not in cli.text("metrics")
+    with BackupStore.open(machine.destination.location) as store:
+        for pack in store._objects.list(packs_key("rotten")):
+            store._objects.put(pack.key, bytes(pack.size_bytes))
+    ended = cli.run("verify", "rotten", "--json")
+    assert_one_error(ended, kind="IntegrityError", said=f"version {version_id} of volume 'rotten'")
+    assert ended.document["report"]["damaged"]
+    assert "DAMAGED: " in cli.text("versions", "rotten")
+    (listed,) = cli.json("versions", "rotten")
+    assert (listed["verification"]["ok"], listed["verification"]["version_id"]) == (False, version_id)
+    told = cli.text("metrics")
+    assert f"{age} +Inf" in told
+    assert 'nightwell_recovery_point_damaged{volume="rotten"} 1.0' in told
+    assert 'nightwell_recovery_point_missed{volume="rotten"} 1.0' in told
 
 
 def test_files_are_listed_and_taken_out_of_a_version(cli: Cli, backed_up: dict[str, Any], tmp_path: Path) -> None:

@@ -15,8 +15,11 @@ from flows.backup import backup_volume
 from flows.recover import Where, recover_runs
 from flows.recovery_points import check_recovery_points
 from flows.restore import restore_volume
-from nightwell.errors import ConflictError, NotFoundError
+from flows.verify import verify_volume
+from nightwell.errors import ConflictError, IntegrityError, NotFoundError
 from nightwell.protocol import BackupMode
+from nightwell.store import BackupStore
+from nightwell.store.layout import packs_key
 
 
 def client() -> SyncPrefectClient:
@@ -27,7 +30,7 @@ def last_flow_run(name: str) -> FlowRun:
     with client() as api:
         runs = [r for r in api.read_flow_runs() if r.name == name]
     assert runs, f"no flow run named {name!r}"
-    return runs[-1]
+    return max(runs, key=lambda r: str(r.created))
 
 
 def artifacts_of(run: FlowRun) -> dict[str, object]:
@@ -90,6 +93,24 @@ def test_a_backup_shows_its_steps_and_blocks_and_a_restore_gives_it_back(machine
     assert restored.is_completed(), restored.message
     assert machine.digest("third") == machine.digest("well")
     assert machine.leftovers() == []
+
+
+def test_a_damaged_version_fails_its_verification_and_ages_the_recovery_point(machine: Machine) -> None:
+    machine.make_volume("rotten", 2 * MIB, data=noise(MIB))
+    backed_up = backup_volume("rotten", return_state=True)
+    assert backed_up.is_completed(), backed_up.message
+    assert verify_volume("rotten").endswith("blocks checked, all as written")
+    with BackupStore.open(machine.destination.location) as store:
+        for pack in store._objects.list(packs_key("rotten")):
+            store._objects.put(pack.key, bytes(pack.size_bytes))
+    with pytest.raises(IntegrityError, match="damaged block"):
+        verify_volume("rotten")
+    shown = json.loads(str(artifacts_of(last_flow_run("verify rotten latest"))["verification-rotten"]))
+    assert {"what": "whole", "value": "NO"} in shown
+    missed = check_recovery_points(return_state=True)
+    assert (missed.name, missed.message) == ("TargetMissed", "1 of 1 volumes not in time: rotten (no good version)")
+    (row,) = json.loads(str(artifacts_of(last_flow_run("recovery points of all volumes"))["recovery-points"]))
+    assert (row["state"], row["note"]) == ("NO GOOD VERSION", "1 newer DAMAGED: failed their verification")
 
 
 def test_a_flow_fails_with_the_error_that_a_person_can_act_on(machine: Machine) -> None:

@@ -7,14 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from backups import back_up, draft, random_bytes
+from backups import Data, back_up, draft, random_bytes
 from s3 import fresh_prefix
 
 from nightwell.errors import UnreachableError
 from nightwell.settings import BackupSettings, Settings, StoreSettings
 from nightwell.sites.recovery_points import Timeliness, in_words, points_of, recovery_points
 from nightwell.store import BackupStore, StoreLocation, Version
-from nightwell.store.layout import VOLUMES_KEY
+from nightwell.store.layout import VOLUMES_KEY, packs_key
 
 DATA = random_bytes(8192)
 BACKUP = BackupSettings(rpo_hours=26, rpo_hours_of={"busy": 4})
@@ -33,10 +33,16 @@ def store(location: StoreLocation) -> Iterator[BackupStore]:
 
 
 def version(
-    store: BackupStore, volume: str, run_id: str, *, split_at: datetime | None = None, point_in_time: bool = True
+    store: BackupStore,
+    volume: str,
+    run_id: str,
+    *,
+    split_at: datetime | None = None,
+    point_in_time: bool = True,
+    data: Data = DATA,
 ) -> Version:
-    made_of = draft(len(DATA), run_id, volume=volume, block_bytes=4096)
-    return back_up(store, DATA, replace(made_of, split_at=split_at, point_in_time=point_in_time))
+    made_of = draft(len(data), run_id, volume=volume, block_bytes=4096)
+    return back_up(store, data, replace(made_of, split_at=split_at, point_in_time=point_in_time))
 
 
 def test_each_volume_stands_against_its_own_target_and_the_worst_comes_first(store: BackupStore) -> None:
@@ -64,8 +70,32 @@ def test_a_version_that_the_host_wrote_into_is_passed_over(store: BackupStore) -
     version(store, "disk", "run-2", point_in_time=False)
     version(store, "torn", "run-1", point_in_time=False)
     torn, disk = points_of(store, BACKUP, now=datetime.now(UTC))
-    assert (disk.version_id, disk.passed_over) == (good.version_id, 1)
-    assert (torn.version_id, torn.passed_over, torn.timeliness) == ("", 1, Timeliness.NEVER)
+    assert (disk.version_id, disk.torn) == (good.version_id, 1)
+    assert (torn.version_id, torn.torn, torn.timeliness) == ("", 1, Timeliness.NONE_GOOD)
+
+
+def test_a_version_that_failed_its_verification_ages_the_recovery_point(store: BackupStore) -> None:
+    now = datetime.now(UTC)
+    good = version(store, "disk", "run-1", split_at=now - 30 * HOUR)
+    bad = version(store, "disk", "run-2", split_at=now - HOUR, data=random_bytes(8192, 2))
+    (pack,) = (one.key for one in store._objects.list(packs_key("disk")) if "run-2" in one.key)
+    held = store._objects.get(pack) or b""
+    assert points_of(store, BACKUP, now=now)[0].version_id == bad.version_id  # nobody has looked yet
+    for lies_there, found, timeliness, damaged in (
+        (bytes(len(held)), good, Timeliness.LATE, 1),
+        (held, bad, Timeliness.IN_TIME, 0),  # brought back, and verified again
+    ):
+        store._objects.put(pack, lies_there)
+        store.verify(bad)
+        (point,) = points_of(store, BACKUP, now=now)
+        assert (point.version_id, point.timeliness) == (found.version_id, timeliness)
+        assert (point.damaged, point.torn) == (damaged, 0)
+    for one in store._objects.list(packs_key("disk")):
+        store._objects.put(one.key, bytes(one.size_bytes))
+    for each in (good, bad):
+        store.verify(each)
+    (point,) = points_of(store, BACKUP, now=now)
+    assert (point.timeliness, point.age_s, point.damaged) == (Timeliness.NONE_GOOD, None, 2)
 
 
 def test_no_version_is_younger_than_its_commit_whatever_the_sources_clock_says(store: BackupStore) -> None:

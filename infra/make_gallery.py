@@ -3,7 +3,7 @@
     .venv/bin/python infra/make_gallery.py
 
 The well is calibrated by the standards that its scans name; everything in it is simulated and every picture says so.
-Chromium is needed (``python3 infra/fetch_tools.py chromium``). Pictures are made small: below 200 kB each.
+Chromium is needed (``python3 infra/fetch_tools.py chromium``). Pictures are made small: below 250 kB each.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GALLERY = Path(__file__).resolve().parents[1] / "docs" / "gallery"
 KINDS = ("depth-log", "pixler", "ternary", "heat-map", "spectrum", "quality")
 #: Widths in pixels, tried in this order.
 WIDTHS = (1200, 1000, 900, 800, 700, 600)
-MOST_BYTES = 200_000
+MOST_BYTES = 250_000
 SHOW_M = 2270.0  # inside the lower of the two zones of the well
 
 
@@ -95,8 +95,10 @@ def make_small(picture: Path, target: Path) -> None:
         with Image.open(picture) as read:
             height = round(read.height * width / read.width)
             small = read.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-        # Thin lines in many colours: the usual choice of colours, by area, would turn them grey.
-        small.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(target, optimize=True)
+        # Thin lines in many colours: the usual choice of colours, by area, would turn them grey. What is chosen is then
+        # moved to the mean of its pixels, or a class in a pale colour would take that of another.
+        few = small.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+        few.save(target, optimize=True)
         if target.stat().st_size < MOST_BYTES:
             return
 

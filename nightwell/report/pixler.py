@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from os import PathLike
@@ -15,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from nightwell.report import style
@@ -29,6 +30,7 @@ LABELS = ("C1/C2", "C1/C3", "C1/C4", "C1/C5")
 LOW, HIGH = 0.5, 5000.0
 
 _MOST_THIN_LINES = 300
+_NEAR = 1.15  # heights, as a ratio, whose numbers would cover each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +82,15 @@ def draw_pixler(result: xr.DataTree, options: style.PlotOptions | None = None) -
     _thin_lines(axes, log, ratios, colours)
     for number, one in enumerate(shown, start=1):
         _bold_line(axes, one, number, colours)
+    _number(axes, shown)
     _finish(axes)
     if shown:
         _legend(axes, left_out)
-    bar = figure.colorbar(colours, ax=None, cax=figure.add_axes((0.695, style.BOTTOM, 0.012, 0.22)))
+    bar = figure.colorbar(colours, ax=None, cax=figure.add_axes((0.695, style.BOTTOM, 0.012, 0.17)))
     bar.ax.invert_yaxis()
     bar.set_label("measured depth, m", fontsize=8)
     bar.ax.tick_params(labelsize=7.5)
+    bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     nothing = "" if np.isfinite(ratios).any() else " No ratio is detected in this interval."
     notes = (
         "Bold, with the number of the interval: median over an interval of one Haworth reading, bars its quartiles, "
@@ -131,13 +135,40 @@ def _bold_line(axes: Axes, one: Summary, number: int, colours: ScalarMappable) -
         markersize=5, markeredgecolor="white", markeredgewidth=0.6, linewidth=2.0, elinewidth=0.9, capsize=2.5,
         label=f"{number}  {one.label}\n{style.shortened(one.reading or 'no Haworth class in most of it', 44)}",
     )  # fmt: skip
-    known = np.flatnonzero(np.isfinite(one.median))
-    if known.size:  # the numbers stand left and right in turn, so that those of near lines do not cover each other
-        first, side = int(known[0]), -1 if number % 2 else 1
+
+
+def _number(axes: Axes, shown: Sequence[Summary]) -> None:
+    """Write the numbers of the intervals beside their first points; those that would cover each other together."""
+    for (first, height), numbers in together(shown).items():
         axes.annotate(
-            str(number), (first, one.median[first]), xytext=(9 * side, 0), textcoords="offset points", fontsize=7.5,
-            ha="center", va="center", color=colour, fontweight="bold",
+            runs_of(numbers), (first, height), xytext=(-7, 0), textcoords="offset points", fontsize=7.5, ha="right",
+            va="center", color="#333333", fontweight="bold",
         )  # fmt: skip
+
+
+def together(shown: Sequence[Summary]) -> dict[tuple[int, float], list[int]]:
+    """Return the numbers of intervals by where their lines begin: axis and height, those of near ones together."""
+    begins = [
+        (int(known[0]), float(one.median[known[0]]), number)
+        for number, one in enumerate(shown, start=1)
+        if (known := np.flatnonzero(np.isfinite(one.median))).size
+    ]
+    groups: dict[tuple[int, float], list[int]] = {}
+    for first, height, number in sorted(begins):
+        near = [place for place in groups if place[0] == first and height < place[1] * _NEAR]
+        groups.setdefault(near[-1] if near else (first, height), []).append(number)
+    return groups
+
+
+def runs_of(numbers: Sequence[int]) -> str:
+    """Return numbers as text, consecutive ones as a run: ``1-3, 7``."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _legend(axes: Axes, left_out: int) -> None:

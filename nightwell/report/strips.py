@@ -67,16 +67,18 @@ def draw_readings(axes: Axes, header: Axes, log: StreamLog) -> None:
     axes.set_xlim(0.0, 1.0)
     span = float(log.depth[-1] - log.depth[0])
     intervals = find_intervals(log.interpretation, log.indicators, min_thickness_m=max(3.0, span / 150))
-    free_from = -np.inf
+    row = span / _ROWS_OF_TEXT
+    # Half a row from the frame: the first words would touch it, the last would be cut by it.
+    free_from, free_to = float(log.depth[0]) + row / 2.0, float(log.depth[-1]) - row / 2.0
     for interval in intervals:
         colour = _colour_at(log, interval.top_m, interval.bottom_m)
         thickness = interval.bottom_m - interval.top_m
         axes.add_patch(Rectangle((0.0, interval.top_m), 0.035, thickness, color=colour, linewidth=0))
         words = f"{interval.top_m:.0f}-{interval.bottom_m:.0f} m: {reading_in_words(interval, brief=True)}"
         lines = textwrap.wrap(words, _LINE_WIDTH)
-        needed = len(lines) * span / _ROWS_OF_TEXT
-        start = max(interval.top_m, free_from)
-        if start + needed > max(interval.bottom_m, interval.top_m + needed):
+        needed = len(lines) * row
+        start = max(min(interval.top_m, free_to - needed), free_from)
+        if start + needed > min(max(interval.bottom_m, interval.top_m + needed + row / 2.0), free_to):
             continue  # no room: the strip beside it still shows the class
         axes.text(0.06, start, "\n".join(lines), fontsize=7.6, va="top", linespacing=1.15, clip_on=True)
         free_from = start + needed

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
 
 from nightwell.report import style
@@ -79,6 +80,7 @@ def draw_ternary(result: xr.DataTree, options: style.PlotOptions | None = None) 
         bar.ax.invert_yaxis()
         bar.set_label("measured depth, m", fontsize=8)
         bar.ax.tick_params(labelsize=7.5)
+        bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     _mark_intervals(axes, log, shares)
     nothing = "" if known.any() else " The three are detected together at no depth."
     notes = (

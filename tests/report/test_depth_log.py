@@ -64,6 +64,16 @@ def test_depth_grows_downwards_and_gas_is_logarithmic(result: xr.DataTree) -> No
     assert any(axes.get_xscale() == "log" and axes.get_xlim() == (1.0, 1e6) for axes in bodies)
 
 
+def test_readings_in_words_stay_within_their_frame(result: xr.DataTree) -> None:
+    figure = draw_depth_log(result, DepthLogOptions(top_m=1817.0, bottom_m=1859.0))  # readings at both ends
+    figure.canvas.draw()
+    (axes,) = (one for one in figure.axes if any(" m: " in text.get_text() for text in one.texts))
+    frame = axes.get_window_extent()
+    for text in axes.texts:
+        words = text.get_window_extent()
+        assert frame.y0 < words.y0 < words.y1 < frame.y1, text.get_text()
+
+
 def test_what_is_not_detected_is_not_drawn(result: xr.DataTree) -> None:
     log = stream_log(result, Stream.TRAP_GAS, 0.0, 1e9)
     curve = log.curve("helium")

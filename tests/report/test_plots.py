@@ -17,7 +17,8 @@ from nightwell.errors import InputError
 from nightwell.report import style
 from nightwell.report.curves import stream_log
 from nightwell.report.heat_map import binned, draw_heat_map
-from nightwell.report.pixler import draw_pixler, load_zones
+from nightwell.report.intervals import MOST, Summary
+from nightwell.report.pixler import draw_pixler, load_zones, runs_of, together
 from nightwell.report.plots import write_plot
 from nightwell.report.quality_panel import draw_quality_panel, standards_of
 from nightwell.report.spectra import spectra_of
@@ -91,6 +92,29 @@ def test_pixler_zones_touch_and_ratios_have_a_logarithmic_axis(result: xr.DataTr
     assert axes.get_yscale() == "log"
     gas = [line for line in axes.lines if line.get_marker() == "o"]
     assert gas, "no interval was drawn"
+
+
+def test_numbers_of_pixler_lines_that_would_cover_each_other_stand_together() -> None:
+    def begins(at: int, height: float) -> Summary:
+        median = np.where(np.arange(4) < at, np.nan, height)
+        return Summary(1000.0, 1010.0, 500.0, median, median, median, "gas")
+
+    shown = [begins(0, 50.0), begins(0, 51.0), begins(0, 10.0), begins(0, 52.0), begins(1, 51.0)]
+    assert list(together(shown).values()) == [[3], [1, 2, 4], [5]]
+    assert runs_of([2, 1, 4, 7, 5]) == "1-2, 4-5, 7"
+
+
+def test_the_longest_legend_of_the_pixler_plot_stands_clear_of_the_depths(
+    result: xr.DataTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Summary(1000.0, 1010.0, 500.0, *(np.full(4, 10.0),) * 3, "very light dry gas, not productive")
+    monkeypatch.setattr("nightwell.report.pixler.summaries", lambda *_: ((one,) * MOST, 3))
+    figure = draw_pixler(result)
+    figure.canvas.draw()
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert len(legend.get_texts()) == MOST
+    assert legend.get_window_extent().y0 > figure.axes[1].get_tightbbox().y1  # type: ignore[union-attr]  # it is drawn
 
 
 def test_shares_of_the_ternary_sum_to_a_hundred(result: xr.DataTree) -> None:

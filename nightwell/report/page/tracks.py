@@ -40,7 +40,7 @@ _MARKERS = {"o": "circle", "^": "triangle", "s": "square"}
 _OTHER = "#bdbdbd"
 _MOST_TICKS = 6
 
-_DECADE = "return tick >= 1e4 || tick < 0.01 ? tick.toExponential(0).replace('e+', 'e') : String(tick)"
+_DECADE = "return tick > 1e6 || tick < 0.01 ? tick.toExponential(0).replace('e+', 'e') : tick.toLocaleString('en-US')"
 
 _HOVER = """
 const i = special_vars.index, data = source.data

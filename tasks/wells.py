@@ -22,12 +22,12 @@ from nightwell.wells.analysis import analyse_well, with_learned_calibration
 from nightwell.wells.archive import Analysis, Place, ResultsArchive
 from nightwell.wells.container import open_cube, write_cube
 from nightwell.wells.cube import build_cube
-from nightwell.wells.fleet.cluster import dask_client
 from nightwell.wells.fleet.night import Night, run_night
 from nightwell.wells.fleet.well_task import Ending
 from nightwell.wells.method import Method
 from nightwell.wells.streams import Stream
 from tasks.artifacts import Progress
+from tasks.dask_runner import client_of_runner
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def analyse_wells(settings: Settings, request: NightRequest) -> Night:
         found.candidates,
         method_of(settings, library=request.library, asked=request.method),
         place_of(settings, settings.results_location()),
-        lambda: dask_client(request.cluster, workers=request.workers, memory_bytes=request.memory_bytes),
+        lambda: client_of_runner(request.cluster, workers=request.workers, memory_bytes=request.memory_bytes),
         memory_bytes=request.memory_bytes,
         passed_over=found.passed_over,
         on_outcome=lambda _, ended, total: progress(ended, total),

@@ -13,14 +13,18 @@ import pytest
 import tomli_w
 from deployed import eventually
 from distributed import LocalCluster
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.context import TaskRunContext
 
 from flows.local_server import LocalPrefectServer
 from flows.reanalyse_wells import reanalyse_wells
 from nightwell.local.process import python
 from nightwell.wells.archive import ResultsArchive
 from nightwell.wells.fleet.generator import FleetPlan, write_fleet
+from tasks.dask_runner import client_of_runner
 
 WELLS = 4
 NAMES = [f"SIMULATED-{number:05d}" for number in range(WELLS)]
@@ -41,6 +45,18 @@ def results(fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     file.write_text(tomli_w.dumps({"state_directory": str(tmp_path / "state"), "wells": wells}))
     monkeypatch.setenv("NIGHTWELL_SETTINGS", str(file))
     return tmp_path / "results"
+
+
+@task(name="name the task run", cache_policy=NO_CACHE, persist_result=False)
+def name_task_run() -> str:
+    context = TaskRunContext.get()
+    return context.task.name if context else "no task run of Prefect"
+
+
+@flow(persist_result=False)
+def task_name_on(address: str) -> str:
+    with client_of_runner(address, workers=0, memory_bytes=1 << 30) as client:
+        return str(client.submit(name_task_run).result())  # type: ignore[no-untyped-call]  # it has none here
 
 
 def committed(results: Path) -> dict[str, list[str]]:
@@ -111,6 +127,12 @@ def test_a_failed_well_fails_the_flow_by_name_and_the_table_says_why(
     nothing = reanalyse_wells(scans="", volumes=[], return_state=True)
     assert nothing.is_failed()
     assert "raw scans of wells" in str(nothing.message)
+    (scans / "cube" / "zarr.json").unlink()
+    astray = reanalyse_wells(
+        scans=str(scans), cluster="nonsense://1", method={"recycled_share": 0.3}, return_state=True
+    )
+    assert astray.is_failed()
+    assert "Dask cluster 'nonsense://1'" in str(astray.message)
 
 
 def test_numbers_of_the_method_given_to_the_flow_make_another_analysis_and_taken_back_restore_the_first(
@@ -129,6 +151,8 @@ def test_numbers_of_the_method_given_to_the_flow_make_another_analysis_and_taken
             state = reanalyse_wells(scans=str(scans), cluster=address, method=method, return_state=True)
             assert state.is_completed(), state.message
             said.append(str(state.message).partition("; ")[2])
+        # It is prefect-dask that connects: somebody's own tasks of Prefect go the same way.
+        assert task_name_on(address) == "name the task run"
     assert [one.partition(";")[0] for one in said] == [
         "1 computed, 0 restored, 0 current",
         "1 computed, 0 restored, 0 current",

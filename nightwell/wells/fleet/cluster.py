@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
@@ -13,7 +14,9 @@ from distributed import Client, LocalCluster
 from nightwell.errors import SettingsError, UnreachableError
 from nightwell.wells.nnls import compile_solver
 
-_CONNECT_TIMEOUT_S = 10.0
+#: How a client of a cluster is made: it gives up early, and is nobody's default.
+CLIENT_OPTIONS: dict[str, Any] = {"timeout": 10.0, "set_as_default": False}
+CLIENT_LOGGER = "distributed.client"
 
 
 @contextmanager
@@ -24,10 +27,8 @@ def dask_client(address: str = "", *, workers: int = 0, memory_bytes: int) -> It
     ----------
     address
         Of a cluster's scheduler (``tcp://host:8786``); empty for workers of this machine, which end with the block.
-    workers
-        Number of worker processes of this machine, each with one thread; 0 for one for each processor.
-    memory_bytes
-        Of each of them: one that holds more is ended and its well tried again. A cluster's workers have their own.
+    workers, memory_bytes
+        Of this machine, as in `local_cluster`. A cluster's workers have their own.
 
     Raises
     ------
@@ -36,16 +37,28 @@ def dask_client(address: str = "", *, workers: int = 0, memory_bytes: int) -> It
     UnreachableError
         Nobody answers there.
     """
-    if address:
-        with _connected(address) as client:
-            yield client
-        return
+    with quiet(CLIENT_LOGGER), ExitStack() as stack:
+        place = address or stack.enter_context(local_cluster(workers=workers, memory_bytes=memory_bytes))
+        with connecting(address) if address else nullcontext():
+            client = stack.enter_context(Client(place, **CLIENT_OPTIONS))  # type: ignore[no-untyped-call]  # distributed has no types
+        yield client
+
+
+def local_cluster(*, workers: int, memory_bytes: int) -> LocalCluster:
+    """Start worker processes of this machine, each with one thread.
+
+    Parameters
+    ----------
+    workers
+        Their number; 0 for one for each processor.
+    memory_bytes
+        Of each of them: one that holds more is ended and its well tried again.
+    """
     compile_solver()
     # A well whose worker dies is tried again by the night, alone: left to Dask it would take its neighbours with it.
     known = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 1.0}
-    with (
-        dask.config.set(known),
-        LocalCluster(  # type: ignore[no-untyped-call]  # distributed has no types
+    with dask.config.set(known):  # read when the scheduler is made
+        return LocalCluster(  # type: ignore[no-untyped-call]  # distributed has no types
             n_workers=workers or _cpus(),
             threads_per_worker=1,
             processes=True,
@@ -54,28 +67,14 @@ def dask_client(address: str = "", *, workers: int = 0, memory_bytes: int) -> It
             dashboard_address="127.0.0.1:0",  # without a port it takes 8787, and warns when that is taken
             scheduler_kwargs={"dashboard": False},
             silence_logs=logging.CRITICAL,  # a worker that dies is told as the outcome of its well
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,  # type: ignore[no-untyped-call]  # distributed has no types
-    ):
-        yield client
-
-
-def threads_of(client: Client) -> int:
-    """Return how many wells the cluster can work on at a time; UnreachableError when it has no workers."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return sum(int(worker["nthreads"]) for worker in workers.values())
-
-
-def memory_of(client: Client) -> int:
-    """Return the least memory that a worker of the cluster may hold [bytes]; 0 when none of them has a limit."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return min((int(worker["memory_limit"]) for worker in workers.values() if worker["memory_limit"]), default=0)
+        )
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[Client]:
+def connecting(address: str) -> Iterator[None]:
+    """Turn what Dask raises when it cannot connect into SettingsError and UnreachableError."""
     try:
-        client = Client(address, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)  # type: ignore[no-untyped-call]  # distributed has no types
+        yield
     except ValueError as error:
         raise SettingsError(
             f"Dask cluster '{address}'",
@@ -92,15 +91,31 @@ def _connected(address: str) -> Iterator[Client]:
             cause="the cluster is not running, or a firewall is between",
             next_step="start it, or leave wells.cluster empty for workers of this machine",
         ) from error
-    # A scheduler that dies is told as the outcome of the wells that were left, not as a traceback of the client.
-    logger = logging.getLogger("distributed.client")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def quiet(*loggers: str) -> Iterator[None]:
+    """Keep loggers silent: a worker or scheduler that dies is told as the outcome of its wells, not as a traceback."""
+    levels = {name: logging.getLogger(name).level for name in loggers}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        with client:
-            yield client
+        yield
     finally:
-        logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def threads_of(client: Client) -> int:
+    """Return how many wells the cluster can work on at a time; UnreachableError when it has no workers."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return sum(int(worker["nthreads"]) for worker in workers.values())
+
+
+def memory_of(client: Client) -> int:
+    """Return the least memory that a worker of the cluster may hold [bytes]; 0 when none of them has a limit."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return min((int(worker["memory_limit"]) for worker in workers.values() if worker["memory_limit"]), default=0)
 
 
 def _cpus() -> int:

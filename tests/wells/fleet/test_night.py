@@ -22,7 +22,7 @@ from nightwell.wells.archive import ResultsArchive
 from nightwell.wells.container import open_scans, write_scans
 from nightwell.wells.fleet import reading, well_task
 from nightwell.wells.fleet.catalogue import candidates_in
-from nightwell.wells.fleet.cluster import dask_client
+from nightwell.wells.fleet.cluster import CLIENT_OPTIONS, dask_client
 from nightwell.wells.fleet.find_stale import Need
 from nightwell.wells.fleet.generator import FleetPlan, simulated_well
 from nightwell.wells.fleet.night import Night, night_ids, read_night, run_jobs, run_night, write_night
@@ -183,7 +183,7 @@ def test_a_well_that_would_not_fit_is_refused_before_its_arrays_are_read(
 
 
 def test_a_cluster_is_used_by_its_address_and_one_that_is_away_is_named(
-    fleet: Path, method: Method, tmp_path: Path
+    fleet: Path, method: Method, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with LocalCluster(  # type: ignore[no-untyped-call]  # distributed has no types
         n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
@@ -193,6 +193,7 @@ def test_a_cluster_is_used_by_its_address_and_one_that_is_away_is_named(
             found = ScansOfTest(container(fleet, WELLS[0]), WELLS[0])
             ended = run(client, [WellJob(found.needed(), tmp_path, MEMORY_BYTES)], method)
     assert ended[WELLS[0]].ending is Ending.COMPUTED
+    monkeypatch.setitem(CLIENT_OPTIONS, "timeout", 2.0)  # how long it takes to give up
     for wrong, kind in (("nonsense://1", SettingsError), ("tcp://127.0.0.1:9", UnreachableError)):
         with pytest.raises(kind, match="Dask cluster"), dask_client(wrong, memory_bytes=MEMORY_BYTES):
             pass

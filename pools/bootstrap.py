@@ -33,6 +33,8 @@ from tasks.limits import array_limit, ensure_limit, volume_limit
 from tasks.preflight import UNAUTHORIZED, unauthorized
 
 Said = Callable[[str], None]
+#: Where Prefect's server keeps the leases of limits unless it is told otherwise.
+IN_MEMORY = "prefect.server.concurrency.lease_storage.memory"
 _LOOK_AGAIN_S = 0.5
 _DONE = {True: "made", False: "stands"}
 
@@ -66,6 +68,8 @@ def set_up(settings: Settings, *, project: Path | None, say: Said, wait_s: float
         say(f"limit {array}: {_DONE[ensure_limit(api, array, settings.flows.array_runs)]}")
         for volume in volumes:
             say(f"limit {volume_limit(volume)}: {_DONE[ensure_limit(api, volume_limit(volume), 1)]}")
+        server = api.request("GET", "/admin/settings").json()["server"]
+        say(f"leases of limits: {said_of_leases(server['concurrency']['lease_storage'])}")
         say(f"automation for lost flow runs: {ensure_automation(api, lost_runs())}")
     for line in ensure_blocks(settings):
         say(line)
@@ -101,6 +105,16 @@ def ensure_pool(api: SyncPrefectClient, name: str, kind: PoolKind, description: 
             next_step=f"stop its workers, run 'prefect work-pool delete {name}', then this again",
         )
     return "stands"
+
+
+def said_of_leases(lease_storage: str) -> str:
+    """Return what becomes of the slots that runs hold when the server is started again."""
+    if lease_storage != IN_MEMORY:
+        return "outlive a restart of the server"
+    return (
+        "LOST when the server is started again, with their slots: a volume backed up at that moment never is again. "
+        "Start the server with PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=" + IN_MEMORY.replace("memory", "filesystem")
+    )
 
 
 def ensure_blocks(settings: Settings) -> Iterator[str]:

@@ -18,10 +18,11 @@ from prefect.client.schemas.objects import WorkPool
 from prefect.events import emit_event
 from prefect.events.schemas.automations import EventTrigger
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings.models.server.concurrency import ServerConcurrencySettings
 from prefect.states import Running
 from pydantic import SecretStr
 
-from flows.local_server import LocalPrefectServer
+from flows.local_server import QUIET, LocalPrefectServer
 from nightwell.errors import (
     ConflictError,
     CredentialsError,
@@ -33,13 +34,14 @@ from nightwell.errors import (
 from nightwell.settings import FlowsSettings, Settings, StoreSettings, load_settings
 from nightwell.sites.requests import BackupRequest
 from pools.automations import NAME, ensure_automation, lost_runs
-from pools.bootstrap import ensure_blocks, ensure_pool, main, scheduled_volumes, set_up
+from pools.bootstrap import ensure_blocks, ensure_pool, main, said_of_leases, scheduled_volumes, set_up
 from pools.choices import offer_volumes
 from pools.templates import DESTINATION_POOL, PoolKind, base_job_template
 from tasks.blocks import load_site_settings
 from tasks.deployed import DeployedDestination
 
 SECRET = "hush-hush-secret"
+LEASES = "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"
 REQUEST = BackupRequest.model_validate(
     {
         "run_id": "20260101-000000-000009",
@@ -87,6 +89,7 @@ def test_a_second_set_up_changes_nothing_and_says_so(deployed: Deployed) -> None
     again = said(settings)
     assert everything(deployed) == before
     assert not [line for line in again if line.endswith(("made", "up to date"))], again
+    assert "leases of limits: outlive a restart of the server" in again
     assert SECRET not in "\n".join(first + again)
     assert SECRET not in str(before), "the server shows a secret in plain words"
     names = {limit["name"] for limit in before["v2/concurrency_limits"]}
@@ -98,6 +101,14 @@ def test_a_second_set_up_changes_nothing_and_says_so(deployed: Deployed) -> None
         assert shown[name]["title"]
         assert shown[name]["description"]
     assert shown["env"]["default"] == {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+
+
+def test_a_server_that_forgets_who_holds_its_limits_is_told_of() -> None:
+    said = said_of_leases(ServerConcurrencySettings().lease_storage)  # Prefect's default
+    assert said.startswith("LOST when the server is started again")
+    _, _, setting = said.partition("Start the server with ")
+    assert setting == f"{LEASES}={QUIET[LEASES]}", "as our own servers are started"
+    assert said_of_leases(QUIET[LEASES]) == "outlive a restart of the server"
 
 
 def test_flows_read_their_store_and_their_other_site_from_blocks(

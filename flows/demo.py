@@ -6,6 +6,7 @@ Run by ``infra/demo.py``, which starts a throw-away Prefect first.
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ from prefect import flow
 from rich.console import Console
 
 from flows.backup import backup_volume
-from flows.reanalyse import reanalyse_well
+from flows.reanalyse import Products, reanalyse_well
+from flows.reanalyse_wells import reanalyse_wells
 from flows.restore import restore_volume
 from nightwell.arrays.port import Array, PairState
 from nightwell.cli.common import in_words
@@ -29,16 +31,22 @@ from nightwell.local.parts import start_array, start_object_store
 from nightwell.nbd.client import NbdClient
 from nightwell.nbd.transfer import write_file
 from nightwell.protocol import Run
+from nightwell.reanalysis import place_of
+from nightwell.report.findings import findings_within
 from nightwell.settings import FILE_VARIABLE, Settings, load_settings
 from nightwell.sites.build import open_array, open_ledger
+from nightwell.wells.archive import ResultsArchive
 from nightwell.wells.container import write_scans
+from nightwell.wells.findings import Finding, FindingKind
 from nightwell.wells.import_well import build_scans
+from nightwell.wells.streams import Stream
 from tasks.watch import shown_on
 
 VOLUME, THIRD, COPY = "well", "third", "well-copy"
 _MIB = 1 << 20
 _LOGGER_BYTES = 128 * _MIB  # beside the file system: what the host keeps writing
 _PIECE_BYTES = 64 << 10
+_LINE_WIDTH, _MOST_RISES = 110, 3
 _WRITES_PER_S = 200.0  # 0.8 MB/s: a busy logger, not a benchmark
 
 
@@ -208,6 +216,29 @@ def _reanalyse(demo: _Demo) -> None:
     products: Any = reanalyse_well(VOLUME, out=str(demo.out / "well"))  # what the state holds that the flow returns
     for line in products.lines():
         demo.say(f"  {line}")
+    findings = _findings(demo, products)
+    demo.say(f"[bold]   what it reads, of {len(findings)} findings ('nightwell well report' has all)[/]")
+    for line in _read_aloud(findings):
+        demo.say(f"  {line}")
+    demo.say("[bold]   the night over all wells: nothing is computed twice[/]")
+    night = reanalyse_wells(volumes=[VOLUME], return_state=True)
+    _completed(night)
+    demo.say(f"  {night.message}")
+
+
+def _findings(demo: _Demo, products: Products) -> tuple[Finding, ...]:
+    archive = ResultsArchive(place_of(demo.settings, products.results), products.well)
+    return findings_within(archive.open(products.analysis_id))
+
+
+def _read_aloud(findings: tuple[Finding, ...]) -> list[str]:
+    """Return the shows of the trap gas, or its rises where it has no show, in words, each with its depths."""
+    gas = [one for one in findings if one.stream == Stream.TRAP_GAS]
+    shows = [one for one in gas if one.kind is FindingKind.SHOW]
+    told = shows or [one for one in gas if one.kind is FindingKind.RISE][:_MOST_RISES]
+    lines = [f"{one.top_m:.0f}-{one.bottom_m:.0f} m  {one.statement}." for one in told]
+    wrapped = [textwrap.wrap(line, _LINE_WIDTH, subsequent_indent="    ") for line in lines]
+    return [*([] if shows else ["no show"]), *(line for lines in wrapped for line in lines)]
 
 
 def _expect_no_pair(demo: _Demo) -> None:

@@ -139,7 +139,7 @@ def _show(result: xr.DataTree, show: Show, contacts: Iterable[Contact], rules: R
             for word, depth in (("top", show.top_m), ("base", show.bottom_m))
         ]
     if show.log.stream == Stream.CUTTINGS_CRUSH:
-        words.append("fluid sealed in the grains: where petroleum was, not where it is")
+        words.append("Fluid sealed in the grains: where petroleum was, not where it is")
     return Finding(
         kind=FindingKind.SHOW,
         stream=show.log.stream,

@@ -17,6 +17,7 @@ from nightwell.arrays.port import Array, PairState
 from nightwell.local.parts import start_array
 from nightwell.local.process import LocalProcess
 from nightwell.nbd.client import NbdClient
+from nightwell.server_settings import ServerDriver
 from nightwell.settings import ArrayDriver, Settings, load_settings
 from nightwell.sites.build import destination_site, open_array, source_site
 from nightwell.sites.destination_site import DestinationSite
@@ -109,6 +110,7 @@ def running_machine(
     *,
     drivers: tuple[ArrayDriver, ArrayDriver] = (ArrayDriver.EMBEDDED, ArrayDriver.EMBEDDED),
     names: tuple[str, str] = ("source", "destination"),
+    engine: ServerDriver = ServerDriver.PROCESS,
 ) -> Iterator[Machine]:
     """Run a machine with a place of its own in ``store``, and arrays of these names."""
     location = fresh_prefix(store)
@@ -122,7 +124,10 @@ def running_machine(
     document = {
         "state_directory": str(folder / "state"),
         "source": {"array": {"name": names[0], "control": str(source.control)}, "poll_s": 0.02},
-        "destination": {"array": {"name": names[1], "control": str(destination.control)}},
+        "destination": {
+            "array": {"name": names[1], "control": str(destination.control)},
+            "servers": {"driver": str(engine)},
+        },
         "store": {
             "endpoint_url": location.endpoint_url,
             "bucket": location.bucket,

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from backups import contents
 from kills.cases import Before, Case, Victim
@@ -14,8 +15,6 @@ from machine import Machine
 
 from nightwell.arrays.port import PairState
 from nightwell.protocol import Phase, Resumed, Run, RunKind, Site, Step, remedies, timeline, verdict
-from nightwell.servers.process import MARKER
-from nightwell.servers.procfs import markers
 from nightwell.sites.build import open_servers
 from nightwell.store.store import BackupStore
 from nightwell.store.versions import Version
@@ -101,9 +100,11 @@ def _server_wrongs(machine: Machine) -> Iterator[str]:
     servers = machine.settings.servers_directory()
     yield from (f"virtual server {server.server_id} is left" for server in open_servers(machine.settings).servers())
     yield from (f"{file.name} is left of a virtual server" for file in servers.glob(".new-*"))
+    yield from (f"container {file.name} is left" for file in servers.glob(".runc/*"))
+    yield from (f"process {pid} of a virtual server" for pid in Place(machine.folder).server_processes())
     status = servers.stat()
-    mine = f"{status.st_dev}:{status.st_ino}:"
-    yield from (f"process {pid} of a virtual server" for pid, v in markers(MARKER).items() if v.startswith(mine))
+    groups = Path("/sys/fs/cgroup").rglob(f"{status.st_dev}-{status.st_ino}-*")
+    yield from (f"control group {group} is left" for group in groups)
 
 
 def _version_wrongs(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from nightwell.protocol import TABLES, BackupMode, Facts, Mode, RestoreMode, RunKind, Site, Step
+from nightwell.server_settings import ServerDriver
 
 
 class Victim(StrEnum):
@@ -16,7 +17,8 @@ class Victim(StrEnum):
     SOURCE = "source flow"
     DESTINATION = "destination flow"
     BOTH_FLOWS = "both flows"  # as when one host plays both sites and dies
-    MOVER = "mover"  # with the engine `process` the virtual server is this process
+    MOVER = "mover"
+    SERVER = "virtual server"  # what holds the mover; with the engine `process` it is the mover itself
     SOURCE_ARRAY = "source array, back at once"
     SOURCE_ARRAY_GONE = "source array, back after the run"
     DESTINATION_ARRAY = "destination array, back at once"
@@ -111,18 +113,24 @@ class Case:
         return f"{self.kind} {self.mode} {self.before}: {self.victim} {self.when} {self.site} {self.step}{more}"
 
 
-def every_case(seed: int) -> list[Case]:
+def victims(engine: ServerDriver) -> set[Victim]:
+    """Return what can be killed where virtual servers are of this engine."""
+    return set(Victim) - ({Victim.SERVER} if engine is ServerDriver.PROCESS else set())
+
+
+def every_case(seed: int, engine: ServerDriver = ServerDriver.PROCESS) -> list[Case]:
     """Return the whole matrix; the seed decides its order, and which recoveries are killed or doubled."""
     chooser = random.Random(seed)
-    cases = [_with_recovery(case, chooser) for case in _points()]
+    mortal = victims(engine)
+    cases = [_with_recovery(case, chooser) for case in _points() if case.victim in mortal]
     chooser.shuffle(cases)
     return cases
 
 
-def sample(seed: int, count: int) -> list[Case]:
+def sample(seed: int, count: int, engine: ServerDriver = ServerDriver.PROCESS) -> list[Case]:
     """Return so many cases, spread over kinds, sites and victims as evenly as can be."""
     groups: dict[tuple[RunKind, Victim], list[Case]] = {}
-    for case in every_case(seed):
+    for case in every_case(seed, engine):
         groups.setdefault((case.kind, case.victim), []).append(case)
     chosen: list[Case] = []
     turn = 0
@@ -161,3 +169,4 @@ def _victims(site: Site, step: Step, when: When) -> Iterator[Victim]:
         yield Victim.DESTINATION_ARRAY_GONE
         if (step, when) in _MOVER_LIVES:
             yield Victim.MOVER
+            yield Victim.SERVER

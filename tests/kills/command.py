@@ -8,18 +8,17 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from contextlib import suppress
 
-from kills.cases import Case, every_case, sample
-from kills.world import Result, World, running_world
-from s3 import running_moto
+from kills.cases import every_case, sample
+from kills.trials import STORES, Parts, trials
+from kills.world import Result
 
 from nightwell.protocol import Phase
+from nightwell.server_settings import ServerDriver
 from nightwell.settings import ArrayDriver
 
 
@@ -27,12 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Try cases and say how they ended."""
     options = _options(arguments)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored
-    cases = sample(options.seed, options.sample) if options.sample else every_case(options.seed)
+    parts = Parts(options.driver, options.engine, options.store)
+    some, every = options.sample, every_case(options.seed, parts.engine)
+    cases = sample(options.seed, some, parts.engine) if some else every
     cases = [case for case in cases if options.only in str(case)]
     began_s = time.monotonic()
     results: list[Result] = []
     with suppress(KeyboardInterrupt):  # the table of what was tried until then
-        for result in _try(cases, options.driver):
+        for result in trials(cases, parts, jobs=options.jobs):
             results.append(result)
             sys.stdout.write(f"{len(results)}/{len(cases)} {_in_words(result)}\n")
             sys.stdout.flush()
@@ -40,10 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write("\n".join(_table(results)) + "\n")
     wrong_count = sum(bool(result.wrongs) for result in results)
     sys.stdout.write(
-        f"\nseed {options.seed}, {options.driver} arrays: {len(results)} cases in {minutes:.1f} minutes, "
-        f"{wrong_count} wrong\n"
+        f"\nseed {options.seed}, {parts}, {options.jobs} at a time: {len(results)} of {len(cases)} cases in "
+        f"{minutes:.1f} minutes, {wrong_count} wrong\n"
     )
-    return 1 if wrong_count else 0
+    return 1 if wrong_count or len(results) < len(cases) else 0
 
 
 def _in_words(result: Result) -> str:
@@ -57,30 +58,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sample", type=int, default=0, help="so many cases instead of the whole matrix")
     parser.add_argument("--only", default="", help="cases whose words contain this")
+    parser.add_argument("--jobs", type=int, default=2, help="so many worlds, each with a case at a time")
     parser.add_argument("--driver", type=ArrayDriver, default=ArrayDriver.EMBEDDED, choices=list(ArrayDriver))
+    parser.add_argument("--engine", type=ServerDriver, default=ServerDriver.PROCESS, choices=list(ServerDriver))
+    parser.add_argument("--store", default="moto", choices=list(STORES))
     return parser.parse_args(arguments)
-
-
-def _try(cases: list[Case], driver: ArrayDriver) -> Iterator[Result]:
-    """Try cases on one world; a case that left something behind gets the next ones a fresh world."""
-    with tempfile.TemporaryDirectory(prefix="kills-", ignore_cleanup_errors=True) as folder, ExitStack() as stack:
-        store = stack.enter_context(running_moto(Path(folder)))
-        worlds = 0
-        left = list(cases)
-        while left:
-            worlds += 1
-            place = Path(folder) / f"world-{worlds}"
-            place.mkdir()
-            with running_world(place, store, drivers=(driver, driver)) as world:
-                yield from _until_wrong(world, left)
-
-
-def _until_wrong(world: World, left: list[Case]) -> Iterator[Result]:
-    while left:
-        result = world.try_case(left.pop(0))
-        yield result
-        if result.wrongs:
-            return
 
 
 def _table(results: list[Result]) -> Iterator[str]:
@@ -91,8 +73,13 @@ def _table(results: list[Result]) -> Iterator[str]:
     yield "| run | killed | cases | struck | done | taken back | wrong |"
     yield "|---|---|---:|---:|---:|---:|---:|"
     for (kind, victim), of_row in sorted(rows.items()):
-        done = sum(result.phase is Phase.DONE for result in of_row)
-        back = sum(result.phase is Phase.REVERTED for result in of_row)
-        struck = sum(result.struck for result in of_row)
-        wrong = sum(bool(result.wrongs) for result in of_row)
-        yield f"| {kind} | {victim} | {len(of_row)} | {struck} | {done} | {back} | {wrong} |"
+        yield _row(kind, victim, of_row)
+    yield _row("all", "", results)
+
+
+def _row(kind: str, victim: str, of_row: list[Result]) -> str:
+    done = sum(result.phase is Phase.DONE for result in of_row)
+    back = sum(result.phase is Phase.REVERTED for result in of_row)
+    struck = sum(result.struck for result in of_row)
+    wrong = sum(bool(result.wrongs) for result in of_row)
+    return f"| {kind} | {victim} | {len(of_row)} | {struck} | {done} | {back} | {wrong} |"

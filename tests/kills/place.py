@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightwell.protocol import Site
-from nightwell.servers.procfs import identify, is_running
+from nightwell.servers.process import MARKER
+from nightwell.servers.procfs import identify, is_running, markers
 from nightwell.servers.record import read_record
 from nightwell.settings import Settings, load_settings
 
@@ -51,12 +52,31 @@ class Place:
         """Return which process plays a part."""
         return int((self.folder / f"{name}.pid").read_text())
 
-    def mover(self, run_id: str) -> int | None:
-        """Return the mover of a run, if it has one that runs."""
-        record = read_record(self.settings.servers_directory() / f"vs-{run_id}")
+    def server(self, run_id: str) -> int | None:
+        """Return what this host runs for the virtual server of a run: runc, or with the engine `process` the mover."""
+        record = read_record(self._server_folder(run_id))
         if record is None or record.process is None or not is_running(record.process):
             return None
         return record.process.pid
+
+    def mover(self, run_id: str) -> int | None:
+        """Return the mover of a run, if it has one that runs; of a machine, the machine."""
+        server = self.server(run_id)
+        first = self._server_folder(run_id) / "pid"  # as runc knows a container's first process
+        return server if server is None or not first.exists() else int(first.read_text())
+
+    def _server_folder(self, run_id: str) -> Path:
+        return self.settings.servers_directory() / f"vs-{run_id}"
+
+    def server_processes(self, server_id: str = "") -> list[int]:
+        """Return the processes of this place's virtual servers, or of one of them."""
+        status = self.settings.servers_directory().stat()
+        mine = f"{status.st_dev}:{status.st_ino}:{server_id}"
+        return [
+            pid
+            for pid, marker in markers(MARKER).items()
+            if marker == mine or (not server_id and marker.startswith(mine))
+        ]
 
     # -- what happened -------------------------------------------------------------------------------------------
 

@@ -9,8 +9,6 @@ from kills.cases import ARRAYS, GONE, Case, Victim, When
 from kills.place import Place, array_part, kill, kill_alone, wait_until
 
 from nightwell.protocol import Effect, EffectContext, Facts, Site, Step
-from nightwell.servers.process import MARKER
-from nightwell.servers.procfs import markers
 from nightwell.sites.build import open_ledger
 from nightwell.sites.ledger import Effects
 
@@ -72,7 +70,11 @@ class Strikes:
         elif victim is Victim.MOVER:
             mover = self.place.mover(run_id)
             if mover is not None:  # it may have done its work and ended
-                kill(mover)
+                kill_alone(mover)
+        elif victim is Victim.SERVER:
+            server = self.place.server(run_id)
+            if server is not None:
+                kill(server)
         else:
             if victim in {Victim.SOURCE, Victim.BOTH_FLOWS}:
                 kill_alone(self.place.process("source"))
@@ -88,6 +90,6 @@ class Strikes:
             ledger.close()
         if remote is not None and remote.is_open:
             self.place.note_wrong(f"{step} while the destination's run is {remote.phase}")
-        mine = [pid for pid, marker in markers(MARKER).items() if marker.endswith(f":vs-{run_id}")]
-        if mine:
-            self.place.note_wrong(f"{step} while the mover runs (process {mine})")
+        alive = self.place.server_processes(f"vs-{run_id}")
+        if alive:
+            self.place.note_wrong(f"{step} while the virtual server runs (processes {alive})")

@@ -19,12 +19,14 @@ from machine import MIB, Machine, noise, running_machine
 from nightwell.arrays.port import PairState
 from nightwell.local.parts import start_array
 from nightwell.protocol import Phase, RunKind, Site
+from nightwell.server_settings import ServerDriver
 from nightwell.servers.procfs import ProcessIdentity, identify, is_running
 from nightwell.settings import ArrayDriver
 from nightwell.store.location import StoreLocation
 
 SIZE_BYTES = 2 * MIB
 _RECOVERY_S = 120.0
+_EMULATED_RECOVERY_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class World:
 
     machine: Machine
     drivers: tuple[ArrayDriver, ArrayDriver]
+    engine: ServerDriver = ServerDriver.PROCESS
     number: int = 0
     _watched: dict[Site, ProcessIdentity] = field(default_factory=dict)
 
@@ -110,13 +113,14 @@ class World:
 
     def _recover(self, case: Case) -> None:
         """Recover until nothing is left to do, as the schedule does."""
-        deadline_s = time.monotonic() + _RECOVERY_S
+        patience_s = _EMULATED_RECOVERY_S if self.engine is ServerDriver.QEMU else _RECOVERY_S
+        deadline_s = time.monotonic() + patience_s
         while True:
             self._watch([start(play_recovery, self.place, case) for _ in range(case.recoverers)])
             if not self._open_runs():
                 return
             if time.monotonic() > deadline_s:
-                raise TimeoutError(f"not recovered after {_RECOVERY_S:.0f} s: {self._open_runs()}")
+                raise TimeoutError(f"not recovered after {patience_s:.0f} s: {self._open_runs()}")
             time.sleep(0.2)
 
     def _open_runs(self) -> list[str]:
@@ -166,10 +170,11 @@ def running_world(
     store: StoreLocation,
     *,
     drivers: tuple[ArrayDriver, ArrayDriver] = (ArrayDriver.EMBEDDED, ArrayDriver.EMBEDDED),
+    engine: ServerDriver = ServerDriver.PROCESS,
 ) -> Iterator[World]:
     """Run a world with a place of its own in ``store``."""
     load_ahead()
-    with running_machine(folder, store, drivers=drivers) as machine:
-        world = World(machine, drivers)
+    with running_machine(folder, store, drivers=drivers, engine=engine) as machine:
+        world = World(machine, drivers, engine)
         world.settle()
         yield world

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from uuid import UUID
 
 import pytest
@@ -47,6 +48,7 @@ class Sites:
     machine: Machine
     deployed: Deployed
     workers: dict[str, LocalProcess] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def host_is_there(self) -> Path:
@@ -73,8 +75,7 @@ class Sites:
 
     def start_worker(self, pool: str) -> None:
         """Start a worker that was stopped or killed again."""
-        here = {FILE_VARIABLE: str(self.machine.settings_file)}
-        self.workers[pool] = self.deployed.worker(self.machine.folder, here, pool)
+        self.workers[pool] = self.deployed.worker(self.machine.folder, self.environment, pool)
 
     def driver(self, site: Site) -> int:
         """Return the process that drives the open run at a site."""
@@ -103,22 +104,34 @@ class Sites:
 
 @contextmanager
 def running_sites(
-    folder: Path, deployed: Deployed, store: StoreLocation, *, schedules: bool = False
+    folder: Path,
+    deployed: Deployed,
+    store: StoreLocation,
+    *,
+    schedules: bool = False,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Sites]:
-    """Run both sites; ``schedules`` lets the deployments' own schedules run as they do for an operator."""
+    """Run both sites.
+
+    Parameters
+    ----------
+    schedules
+        Whether the deployments' own schedules run, as they do for an operator.
+    environment
+        What the workers find in theirs besides the settings.
+    """
     with ExitStack() as stack:
         machine = stack.enter_context(running_machine(folder, store))
-        sites = Sites(machine, deployed)
+        sites = Sites(machine, deployed, environment={**environment, FILE_VARIABLE: str(machine.settings_file)})
         text = tomli_w.dumps({"flows": {"remote_deployment": "destination-site"}})
         quiesce = f'quiesce = ["test", "-f", "{sites.host_is_there}"]\n'
         settings = machine.settings_file.read_text().replace("[source]\n", f"[source]\n{quiesce}")
         machine.settings_file.write_text(settings + text)
         assert machine.settings.source.quiesce
         sites.host_is_there.touch()
-        here = {FILE_VARIABLE: str(machine.settings_file)}
         if not schedules:
             stack.enter_context(deployed.without_schedules())
-        sites.workers.update(stack.enter_context(deployed.workers(folder, here)))
+        sites.workers.update(stack.enter_context(deployed.workers(folder, sites.environment)))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setenv(FILE_VARIABLE, str(machine.settings_file))
         try:

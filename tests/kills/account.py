@@ -23,6 +23,8 @@ TARGET = "third"
 
 _MOST_OVERLAYS = 2
 
+_FLOW_DIES = {Victim.SOURCE, Victim.BOTH_FLOWS, Victim.SOURCE_HOST}
+
 #: Of every version that was ever looked into.
 _DIGESTS: dict[str, str] = {}
 
@@ -33,7 +35,7 @@ class Account:
 
     volumes: tuple[str, ...]
     exports: tuple[str, ...]
-    pairs: dict[str, tuple[str, PairState]]
+    pairs: dict[str, tuple[str, str | None, PairState]]
     files: dict[str, int]
     versions: dict[str, tuple[str, ...]]
     digests: dict[str, str]
@@ -49,7 +51,7 @@ class Account:
         return cls(
             volumes=tuple(f"{array.name}/{v.name}" for array in arrays for v in array.volumes()),
             exports=tuple(f"{array.name}/{export.name}" for array in arrays for export in array.exports()),
-            pairs={name: (pair.secondary, pair.state) for name, pair in pairs.items() if pair is not None},
+            pairs={name: (pair.secondary, pair.owner, pair.state) for name, pair in pairs.items() if pair is not None},
             files=_files(machine),
             versions=versions,
             digests={name: _volume_digest(machine, name) for name in (*Before, TARGET)},
@@ -63,11 +65,14 @@ def wrongs_after(machine: Machine, case: Case, run_id: str, before: Account) -> 
     there = machine.destination.ledger.journal.find(run_id)
     if here is None:
         return [] if after == before else ["a run that was never opened changed something"]
+    pairs = _expected_pairs(case, here, before, after)
+    # A pair that a person left split, and that the run never came to, stays split.
+    as_it_was = {f"pair of {name} in {state}" for name, (_, _, state) in pairs.items()}
     return [
-        *machine.leftovers(),
+        *(left for left in machine.leftovers() if left not in as_it_was),
         *_ended_wrongs(machine, case, here),
         *([] if there is None else _ended_wrongs(machine, case, there)),
-        *_array_wrongs(case, here, before, after),
+        *_array_wrongs(pairs, before, after),
         *_server_wrongs(machine),
         *_version_wrongs(machine, case, here, there, before, after),
         *_volume_wrongs(machine, case, here, before, after),
@@ -81,11 +86,23 @@ def _ended_wrongs(machine: Machine, case: Case, run: Run) -> Iterator[str]:
         yield f"the run at the {run.opened.site} ended {run.phase}: {owed} {remedies(run)}"
 
 
-def _array_wrongs(case: Case, run: Run, before: Account, after: Account) -> Iterator[str]:
-    expected = dict(before.pairs)
-    if case.before is Before.STALE and Step.RESYNC_STALE in run.started:
-        for name in (Before.STALE, f"{Before.STALE}-copy"):
-            expected[name] = (expected[name][0], PairState.PAIR)
+def _expected_pairs(
+    case: Case, run: Run, before: Account, after: Account
+) -> dict[str, tuple[str, str | None, PairState]]:
+    """Return what was, but for a pair that had been left split: a run brings it in step, and leaves it so."""
+    if case.before is not Before.STALE or Step.RESYNC_STALE not in run.started:
+        return before.pairs
+    in_step = dict(before.pairs)
+    for name in (Before.STALE, f"{Before.STALE}-copy"):
+        in_step[name] = (*before.pairs[name][:2], PairState.PAIR)
+    # A resync that failed may have been done by the array, or may not have reached it.
+    tried_in_vain = Step.RESYNC_STALE not in run.done
+    return before.pairs if tried_in_vain and after.pairs == before.pairs else in_step
+
+
+def _array_wrongs(
+    expected: dict[str, tuple[str, str | None, PairState]], before: Account, after: Account
+) -> Iterator[str]:
     for what, was, now in (
         ("volumes", before.volumes, after.volumes),
         ("exports", before.exports, after.exports),
@@ -148,7 +165,7 @@ def _told_wrongs(machine: Machine, case: Case, run: Run) -> Iterator[str]:
     if not timeline(events):
         yield "the journal names no step"
     resumed = any(isinstance(recorded.event, Resumed) for recorded in events)
-    if case.victim in {Victim.SOURCE, Victim.BOTH_FLOWS} and Place(machine.folder).happened("struck") and not resumed:
+    if case.victim in _FLOW_DIES and Place(machine.folder).happened("struck") and not resumed:
         yield "the journal does not say that another process went on with the run"
     if run.phase is Phase.REVERTED and run.failure is None and not resumed and not run.cancelled:
         yield "the journal does not say why the run was taken back"

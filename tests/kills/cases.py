@@ -23,6 +23,11 @@ class Victim(StrEnum):
     SOURCE_ARRAY_GONE = "source array, back after the run"
     DESTINATION_ARRAY = "destination array, back at once"
     DESTINATION_ARRAY_GONE = "destination array, back after the run"
+    SOURCE_WORKER = "source worker"
+    SOURCE_HOST = "source worker and flow"
+    DESTINATION_WORKER = "destination worker"
+    DESTINATION_HOST = "destination worker and flow"
+    PREFECT = "Prefect server"
 
 
 ARRAYS = {
@@ -32,6 +37,16 @@ ARRAYS = {
     Victim.DESTINATION_ARRAY_GONE: Site.DESTINATION,
 }
 GONE = {Victim.SOURCE_ARRAY_GONE, Victim.DESTINATION_ARRAY_GONE}
+#: What is there only behind a real Prefect server.
+OF_PREFECT = {
+    Victim.SOURCE_WORKER,
+    Victim.SOURCE_HOST,
+    Victim.DESTINATION_WORKER,
+    Victim.DESTINATION_HOST,
+    Victim.PREFECT,
+}
+#: Without these a run goes on and is finished by its own flows.
+OUTLIVED = {Victim.SOURCE_WORKER, Victim.DESTINATION_WORKER, Victim.PREFECT}
 
 
 class When(StrEnum):
@@ -107,30 +122,38 @@ class Case:
         """The volume that is backed up or restored."""
         return self.before.value
 
+    @property
+    def is_for_prefect(self) -> bool:
+        """Whether it is tried behind a Prefect server; together such cases have every effect."""
+        return self.mode in {BackupMode.SPLIT, RestoreMode.VOLUME} and self.before is not Before.STALE
+
     def __str__(self) -> str:
         more = f", recovery killed at effect {self.second}" if self.second else ""
         more += f", {self.recoverers} recoveries at once" if self.recoverers > 1 else ""
         return f"{self.kind} {self.mode} {self.before}: {self.victim} {self.when} {self.site} {self.step}{more}"
 
 
-def victims(engine: ServerDriver) -> set[Victim]:
-    """Return what can be killed where virtual servers are of this engine."""
-    return set(Victim) - ({Victim.SERVER} if engine is ServerDriver.PROCESS else set())
+def victims(engine: ServerDriver = ServerDriver.PROCESS) -> set[Victim]:
+    """Return what can be killed without Prefect, where virtual servers are of this engine."""
+    return set(Victim) - OF_PREFECT - ({Victim.SERVER} if engine is ServerDriver.PROCESS else set())
 
 
-def every_case(seed: int, engine: ServerDriver = ServerDriver.PROCESS) -> list[Case]:
-    """Return the whole matrix; the seed decides its order, and which recoveries are killed or doubled."""
+def every_case(seed: int, mortal: set[Victim]) -> list[Case]:
+    """Return the whole matrix of what can die; the seed decides its order, and what happens to the recoveries."""
     chooser = random.Random(seed)
-    mortal = victims(engine)
-    cases = [_with_recovery(case, chooser) for case in _points() if case.victim in mortal]
+    cases = [
+        case if case.victim in OF_PREFECT else _with_recovery(case, chooser)
+        for case in _points()
+        if case.victim in mortal and (case.is_for_prefect or case.victim not in OF_PREFECT)
+    ]
     chooser.shuffle(cases)
     return cases
 
 
-def sample(seed: int, count: int, engine: ServerDriver = ServerDriver.PROCESS) -> list[Case]:
+def sample(seed: int, count: int, mortal: set[Victim]) -> list[Case]:
     """Return so many cases, spread over kinds, sites and victims as evenly as can be."""
     groups: dict[tuple[RunKind, Victim], list[Case]] = {}
-    for case in every_case(seed, engine):
+    for case in every_case(seed, mortal):
         groups.setdefault((case.kind, case.victim), []).append(case)
     chosen: list[Case] = []
     turn = 0
@@ -162,9 +185,15 @@ def _victims(site: Site, step: Step, when: When) -> Iterator[Victim]:
     yield Victim.SOURCE
     yield Victim.SOURCE_ARRAY
     yield Victim.SOURCE_ARRAY_GONE
+    yield Victim.SOURCE_WORKER
+    yield Victim.SOURCE_HOST
+    yield Victim.PREFECT
+    if site is Site.DESTINATION or step is Step.REQUEST:  # at the source's other steps it has nothing to do
+        yield Victim.DESTINATION_WORKER
     if site is Site.DESTINATION:
         yield Victim.DESTINATION
         yield Victim.BOTH_FLOWS
+        yield Victim.DESTINATION_HOST
         yield Victim.DESTINATION_ARRAY
         yield Victim.DESTINATION_ARRAY_GONE
         if (step, when) in _MOVER_LIVES:

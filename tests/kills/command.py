@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from kills.cases import every_case, sample
+from kills.cases import OF_PREFECT, every_case, sample, victims
 from kills.trials import STORES, Parts, trials
 from kills.world import Result
 
@@ -26,25 +26,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Try cases and say how they ended."""
     options = _options(arguments)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored
-    parts = Parts(options.driver, options.engine, options.store)
-    some, every = options.sample, every_case(options.seed, parts.engine)
-    cases = sample(options.seed, some, parts.engine) if some else every
+    parts = Parts(options.driver, options.engine, options.store, behind_prefect=options.prefect)
+    mortal = OF_PREFECT if options.prefect else victims(parts.engine)
+    cases = sample(options.seed, options.sample, mortal) if options.sample else every_case(options.seed, mortal)
     cases = [case for case in cases if options.only in str(case)]
     began_s = time.monotonic()
     results: list[Result] = []
+    left: list[str] = []
     with suppress(KeyboardInterrupt):  # the table of what was tried until then
         for result in trials(cases, parts, jobs=options.jobs):
-            results.append(result)
-            sys.stdout.write(f"{len(results)}/{len(cases)} {_in_words(result)}\n")
+            if isinstance(result, str):
+                left.append(result)
+                sys.stdout.write(f"WRONG in the end: {result}\n")
+            else:
+                results.append(result)
+                sys.stdout.write(f"{len(results)}/{len(cases)} {_in_words(result)}\n")
             sys.stdout.flush()
     minutes = (time.monotonic() - began_s) / 60
     sys.stdout.write("\n".join(_table(results)) + "\n")
     wrong_count = sum(bool(result.wrongs) for result in results)
     sys.stdout.write(
         f"\nseed {options.seed}, {parts}, {options.jobs} at a time: {len(results)} of {len(cases)} cases in "
-        f"{minutes:.1f} minutes, {wrong_count} wrong\n"
+        f"{minutes:.1f} minutes, {wrong_count} wrong, {len(left)} wrong in the end\n"
     )
-    return 1 if wrong_count or len(results) < len(cases) else 0
+    return 1 if wrong_count or left or len(results) < len(cases) else 0
 
 
 def _in_words(result: Result) -> str:
@@ -61,6 +66,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="so many worlds, each with a case at a time")
     parser.add_argument("--driver", type=ArrayDriver, default=ArrayDriver.EMBEDDED, choices=list(ArrayDriver))
     parser.add_argument("--engine", type=ServerDriver, default=ServerDriver.PROCESS, choices=list(ServerDriver))
+    parser.add_argument("--prefect", action="store_true", help="behind a real Prefect server: kill it and the workers")
     parser.add_argument("--store", default="moto", choices=list(STORES))
     return parser.parse_args(arguments)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable
@@ -10,12 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from kills.cases import Case
+
 from nightwell.protocol import Site
 from nightwell.servers.process import MARKER
 from nightwell.servers.procfs import identify, is_running, markers
 from nightwell.servers.record import read_record
 from nightwell.settings import Settings, load_settings
 
+PREFECT_PART = "prefect"
 _PATIENCE_S = 60.0
 
 
@@ -34,11 +38,20 @@ class Place:
     def _case(self) -> Path:
         return self.folder / "case"
 
-    def begin_case(self) -> None:
+    def begin_case(self, case: Case) -> None:
         """Forget what the last case noted."""
         self._case.mkdir(exist_ok=True)
         for file in self._case.iterdir():
             file.unlink()
+        (self._case / "case").write_bytes(pickle.dumps(case))
+
+    def case(self) -> Case | None:
+        """Return the case that is tried now, if one has begun."""
+        file = self._case / "case"
+        if not file.exists():
+            return None
+        case: Case = pickle.loads(file.read_bytes())
+        return case
 
     # -- who runs ------------------------------------------------------------------------------------------------
 
@@ -135,6 +148,11 @@ def wait_until(what: str, holds: Callable[[], bool]) -> None:
         if time.monotonic() > deadline_s:
             raise TimeoutError(f"{what} did not come within {_PATIENCE_S:.0f} s")
         time.sleep(0.005)
+
+
+def worker_part(site: Site) -> str:
+    """Return how a site's worker is called among the processes."""
+    return f"{site}-worker"
 
 
 def array_part(site: Site) -> str:

@@ -13,12 +13,11 @@ from kills.cases import Case, every_case, sample, victims
 from kills.world import World, running_world
 
 from nightwell.protocol import TABLES, BackupMode, RestoreMode, RunKind, Site
-from nightwell.server_settings import ServerDriver
 from nightwell.store.location import StoreLocation
 
 SEED = 1
-VICTIMS = victims(ServerDriver.PROCESS)
-CASES = sample(SEED, 2 * len(VICTIMS))
+VICTIMS = victims()
+CASES = sample(SEED, 2 * len(VICTIMS), VICTIMS)
 
 # The first case's time holds the start of a world.
 pytestmark = pytest.mark.timeout(300)
@@ -61,7 +60,7 @@ def test_nothing_is_left_behind(case: Case, worlds: Worlds) -> None:
 
 
 def test_the_matrix_has_every_step_and_the_sample_every_victim() -> None:
-    cases = every_case(SEED)
+    cases = every_case(SEED, VICTIMS)
     assert {case.victim for case in CASES} == VICTIMS
     assert {case.kind for case in CASES} == set(RunKind)
     for kind, mode in ((RunKind.BACKUP, BackupMode.SPLIT), (RunKind.RESTORE, RestoreMode.VOLUME)):

@@ -9,10 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from kills.cases import Case
+from kills.prefect_world import PrefectWorld, deployed_in, running_prefect_world
 from kills.world import Result, World, running_world
 from s3 import running_moto, running_seaweed
 
@@ -20,6 +22,8 @@ from nightwell.server_settings import ServerDriver
 from nightwell.settings import ArrayDriver
 
 STORES = {"moto": running_moto, "seaweedfs": running_seaweed}
+
+Results = SimpleQueue[Result | str | None]
 
 # A fork of this process would inherit its threads' locks, but not the threads.
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -32,14 +36,16 @@ class Parts:
     driver: ArrayDriver
     engine: ServerDriver
     store: str
+    behind_prefect: bool = False
 
     def __str__(self) -> str:
-        return f"{self.driver} arrays, engine {self.engine}, {self.store}"
+        front = "behind a Prefect server, " if self.behind_prefect else ""
+        return f"{front}{self.driver} arrays, engine {self.engine}, {self.store}"
 
 
-def trials(cases: list[Case], parts: Parts, *, jobs: int) -> Iterator[Result]:
-    """Try cases, some at a time, and give each result as it comes."""
-    results: SimpleQueue[Result | None] = _CONTEXT.SimpleQueue()
+def trials(cases: list[Case], parts: Parts, *, jobs: int) -> Iterator[Result | str]:
+    """Try cases, some at a time, and give each result as it comes; in words what is wrong with a world in the end."""
+    results: Results = _CONTEXT.SimpleQueue()
     with _started(cases, parts, jobs, results):
         running = jobs
         while running:
@@ -51,7 +57,7 @@ def trials(cases: list[Case], parts: Parts, *, jobs: int) -> Iterator[Result]:
 
 
 @contextmanager
-def _started(cases: list[Case], parts: Parts, jobs: int, results: SimpleQueue[Result | None]) -> Iterator[None]:
+def _started(cases: list[Case], parts: Parts, jobs: int, results: Results) -> Iterator[None]:
     started = [_CONTEXT.Process(target=_work, args=(cases[n::jobs], parts, results)) for n in range(jobs)]
     for process in started:
         process.start()
@@ -64,7 +70,7 @@ def _started(cases: list[Case], parts: Parts, jobs: int, results: SimpleQueue[Re
             process.join()
 
 
-def _work(cases: list[Case], parts: Parts, results: SimpleQueue[Result | None]) -> None:
+def _work(cases: list[Case], parts: Parts, results: Results) -> None:
     """Try cases on one world after another: one that was left with something wrong is not used again."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     left = list(cases)
@@ -75,21 +81,29 @@ def _work(cases: list[Case], parts: Parts, results: SimpleQueue[Result | None]) 
             ExitStack() as stack,
         ):
             store = stack.enter_context(STORES[parts.store](Path(folder)))
-            worlds = 0
-            while left:
-                worlds += 1
-                place = Path(folder) / f"world-{worlds}"
+            deployed = stack.enter_context(deployed_in(Path(folder))) if parts.behind_prefect else None
+            for number in count(1):
+                if not left:
+                    break
+                place = Path(folder) / f"world-{number}"
                 place.mkdir()
-                drivers = (parts.driver, parts.driver)
-                with running_world(place, store, drivers=drivers, engine=parts.engine) as world:
+                with ExitStack() as own:
+                    if deployed is not None:
+                        world: World | PrefectWorld = own.enter_context(running_prefect_world(place, deployed, store))
+                    else:
+                        drivers = (parts.driver, parts.driver)
+                        world = own.enter_context(running_world(place, store, drivers=drivers, engine=parts.engine))
                     _until_wrong(world, left, results)
     finally:
         results.put(None)
 
 
-def _until_wrong(world: World, left: list[Case], results: SimpleQueue[Result | None]) -> None:
+def _until_wrong(world: World | PrefectWorld, left: list[Case], results: Results) -> None:
     while left:
         result = world.try_case(left.pop(0))
         results.put(result)
         if result.wrongs:
-            return
+            break
+    if isinstance(world, PrefectWorld):
+        for wrong in world.last_wrongs():
+            results.put(wrong)

@@ -76,9 +76,9 @@ class World:
         began_s = time.monotonic()
         self.number += 1
         run_id = f"case-{self.number:04d}"
-        self._change(case)
+        self.change(case)
         before = Account.of(self.machine)
-        self.place.begin_case()
+        self.place.begin_case(case)
         self._watch([start(play_source, self.place, case, run_id, TARGET)], hold_back=case.victim in GONE)
         self._tend_arrays()
         try:
@@ -90,7 +90,7 @@ class World:
         phase = None if run is None else run.phase
         return Result(case, self.place.happened("struck"), phase, time.monotonic() - began_s, wrongs)
 
-    def _change(self, case: Case) -> None:
+    def change(self, case: Case) -> None:
         """Give the volume something new, so that the next version differs."""
         array = self.machine.source_array
         for before in (Before.STALE, Before.PAIRED):

@@ -18,7 +18,8 @@ VARIABLE = "NIGHTWELL_TEST_STRIKES"
 def environment(folder: Path) -> dict[str, str]:
     """Return what makes a worker's flow processes strike as the place in a folder says."""
     here = Path(__file__).parent
-    return {VARIABLE: str(folder), "PYTHONPATH": os.pathsep.join([str(here / "in_flows"), str(here.parent)])}
+    path = [str(here / "in_flows"), str(here.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {VARIABLE: str(folder), "PYTHONPATH": os.pathsep.join(path)}
 
 
 def install(folder: Path) -> None:

@@ -25,7 +25,8 @@ from nightwell.settings import ArrayDriver
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try cases and say how they ended."""
     options = _options(arguments)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored
+    for number in (signal.SIGINT, signal.SIGTERM):  # in the background a shell has the first one ignored
+        signal.signal(number, signal.default_int_handler)
     parts = Parts(options.driver, options.engine, options.store, behind_prefect=options.prefect)
     mortal = OF_PREFECT if options.prefect else victims(parts.engine)
     cases = sample(options.seed, options.sample, mortal) if options.sample else every_case(options.seed, mortal)

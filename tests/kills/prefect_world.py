@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 from deployed import Deployed, deploy
+from httpx import HTTPError
 from kills.account import TARGET, Account, wrongs_after
 from kills.cases import OUTLIVED, Case
 from kills.place import PREFECT_PART, Place, worker_part
@@ -39,6 +41,7 @@ class PrefectWorld:
 
     sites: Sites
     world: World
+    began_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _watched: dict[str, ProcessIdentity] = field(default_factory=dict)
 
     @property
@@ -85,8 +88,11 @@ class PrefectWorld:
         return []
 
     def _shown_as_running(self) -> list[str]:
-        states = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "SCHEDULED", "CANCELLING"]}}}}
-        runs = self.deployed.ask("flow_runs", states)
+        chosen = {
+            "state": {"type": {"any_": ["RUNNING", "PENDING", "SCHEDULED", "CANCELLING"]}},
+            "expected_start_time": {"after_": self.began_at.isoformat()},
+        }
+        runs = self.deployed.ask("flow_runs", {"flow_runs": chosen})
         return [f"flow run {run['name']} is shown as {run['state_name']}" for run in runs if not run["auto_scheduled"]]
 
     def _page_wrongs(self, flow_run_id: UUID, phase: Phase | None) -> Iterator[str]:
@@ -103,11 +109,12 @@ class PrefectWorld:
         deadline_s = time.monotonic() + _CASE_S
         while time.monotonic() < deadline_s:
             self._tend()
-            if self._has_ended(flow_run_id) and not self._open_runs():
-                return True
-            if self.place.happened("struck"):
-                time.sleep(_BETWEEN_RECOVERIES_S)
-                recover_runs(Where.BOTH)  # its schedule does it every minute
+            with suppress(HTTPError, RuntimeError):  # as Prefect's client says that the server has just been killed
+                if self._has_ended(flow_run_id) and not self._open_runs():
+                    return True
+                if self.place.happened("struck"):
+                    time.sleep(_BETWEEN_RECOVERIES_S)
+                    recover_runs(Where.BOTH)  # its schedule does it every minute
             time.sleep(0.2)
         return False
 

@@ -124,8 +124,10 @@ class Case:
 
     @property
     def is_for_prefect(self) -> bool:
-        """Whether it is tried behind a Prefect server; together such cases have every effect."""
-        return self.mode in {BackupMode.SPLIT, RestoreMode.VOLUME} and self.before is not Before.STALE
+        """Whether it is tried behind a Prefect server, where a case takes its time: each effect in one kind of run."""
+        if self.before is Before.LONE:
+            return self.mode in {BackupMode.SPLIT, RestoreMode.VOLUME}
+        return self.mode is BackupMode.SPLIT and self.step in {Step.RESYNC_STALE, Step.RESYNC}
 
     def __str__(self) -> str:
         more = f", recovery killed at effect {self.second}" if self.second else ""

@@ -153,6 +153,7 @@ class PrefectWorld:
             self._note(PREFECT_PART, self.deployed.server.process.pid)
         for site, pool in POOLS.items():
             if not is_running(self._watched[worker_part(site)]):
+                self.sites.workers[pool].kill()  # its children too, and its end is heard
                 self.sites.start_worker(pool)
                 self._note(worker_part(site), self.sites.workers[pool].pid)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,12 +17,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "two-sites.md"
 HEADING = "## From nothing to two sites on one machine"
 PORTS = ("4200", "9000")
+# Below those that a system gives to outgoing connections: minutes pass between our look and the server's start.
+FREE_PORTS = range(11_000, 22_000)
+_LAST_LINES = 15
 _BLOCK = re.compile(r"(?ms)\*\*([^*]+?)[.,]?\*\*.*?^```sh\n(.*?)^```$")
 _MARK = "=== "
 
@@ -57,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = text.replace('SITES="$PWD/sites"', f'SITES="{scratch}/sites"')
         print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors", flush=True)
         status = walk(text, project)
+        if status:
+            tell_logs(Path(scratch) / "sites")
     print(f"{'all of it' if status == 0 else 'FAILED'} after {(time.monotonic() - began_s) / 60:.1f} minutes")
     return status
 
@@ -89,6 +96,14 @@ def walk(text: str, project: Path) -> int:
         end_session(shell.pid)
 
 
+def tell_logs(sites: Path) -> None:
+    """Print the last lines of what each program said: it is removed with the folder."""
+    for log in sorted(sites.rglob("*.log")):
+        print(f"--- {log.relative_to(sites)}")
+        for line in log.read_text(errors="replace").splitlines()[-_LAST_LINES:]:
+            print(f"    {line}")
+
+
 def end_session(leader: int) -> None:
     """End every process of the shell's session: each job is a process group of its own in it."""
     for number, patience_s in ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0)):
@@ -119,9 +134,11 @@ def in_session(leader: int) -> list[int]:
 
 def free_port() -> str:
     """Return a TCP port of the loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
+    while True:
+        port = secrets.choice(FREE_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return str(port)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -35,6 +36,7 @@ from tasks.preflight import UNAUTHORIZED, unauthorized
 Said = Callable[[str], None]
 #: Where Prefect's server keeps the leases of limits unless it is told otherwise.
 IN_MEMORY = "prefect.server.concurrency.lease_storage.memory"
+_SHOWS_NOBODY = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 _LOOK_AGAIN_S = 0.5
 _DONE = {True: "made", False: "stands"}
 
@@ -68,8 +70,7 @@ def set_up(settings: Settings, *, project: Path | None, say: Said, wait_s: float
         say(f"limit {array}: {_DONE[ensure_limit(api, array, settings.flows.array_runs)]}")
         for volume in volumes:
             say(f"limit {volume_limit(volume)}: {_DONE[ensure_limit(api, volume_limit(volume), 1)]}")
-        server = api.request("GET", "/admin/settings").json()["server"]
-        say(f"leases of limits: {said_of_leases(server['concurrency']['lease_storage'])}")
+        say(f"leases of limits: {said_of_leases(lease_storage_of(api))}")
         say(f"automation for lost flow runs: {ensure_automation(api, lost_runs())}")
     for line in ensure_blocks(settings):
         say(line)
@@ -107,8 +108,21 @@ def ensure_pool(api: SyncPrefectClient, name: str, kind: PoolKind, description: 
     return "stands"
 
 
-def said_of_leases(lease_storage: str) -> str:
+def lease_storage_of(api: SyncPrefectClient) -> str | None:
+    """Return where a server keeps the leases of limits, or ``None`` when it shows nobody its settings."""
+    try:
+        settings = api.request("GET", "/admin/settings").json()
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code in _SHOWS_NOBODY:
+            return None
+        raise
+    return str(settings["server"]["concurrency"]["lease_storage"])
+
+
+def said_of_leases(lease_storage: str | None) -> str:
     """Return what becomes of the slots that runs hold when the server is started again."""
+    if lease_storage is None:
+        return "this server does not say where it keeps them"
     if lease_storage != IN_MEMORY:
         return "outlive a restart of the server"
     return (

@@ -9,10 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from deployed import Deployed
 from machine import MIB, Machine
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.objects import WorkPool
 from prefect.events import emit_event
@@ -34,7 +35,15 @@ from nightwell.errors import (
 from nightwell.settings import FlowsSettings, Settings, StoreSettings, load_settings
 from nightwell.sites.requests import BackupRequest
 from pools.automations import NAME, ensure_automation, lost_runs
-from pools.bootstrap import ensure_blocks, ensure_pool, main, said_of_leases, scheduled_volumes, set_up
+from pools.bootstrap import (
+    ensure_blocks,
+    ensure_pool,
+    lease_storage_of,
+    main,
+    said_of_leases,
+    scheduled_volumes,
+    set_up,
+)
 from pools.choices import offer_volumes
 from pools.templates import DESTINATION_POOL, PoolKind, base_job_template
 from tasks.blocks import load_site_settings
@@ -109,6 +118,14 @@ def test_a_server_that_forgets_who_holds_its_limits_is_told_of() -> None:
     _, _, setting = said.partition("Start the server with ")
     assert setting == f"{LEASES}={QUIET[LEASES]}", "as our own servers are started"
     assert said_of_leases(QUIET[LEASES]) == "outlive a restart of the server"
+
+
+@pytest.mark.parametrize(("status", "found"), [(200, QUIET[LEASES]), (404, None), (403, None)])
+def test_a_server_may_show_nobody_its_settings(status: int, found: str | None) -> None:
+    shown = {"server": {"concurrency": {"lease_storage": QUIET[LEASES]}}}
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, json=shown))
+    with SyncPrefectClient("http://elsewhere/api", httpx_settings={"transport": transport}) as api:
+        assert lease_storage_of(api) == found
 
 
 def test_flows_read_their_store_and_their_other_site_from_blocks(

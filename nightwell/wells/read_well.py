@@ -145,7 +145,7 @@ def _show(result: xr.DataTree, show: Show, contacts: Iterable[Contact], rules: R
         stream=show.log.stream,
         top_m=show.top_m,
         bottom_m=show.bottom_m,
-        statement=". ".join(words),
+        statement=". ".join(one[:1].upper() + one[1:] for one in words),
         rule=rules.zone.identity,
         source=rules.zone.source,
         evidence=tuple(evidence),

@@ -38,7 +38,7 @@ from nightwell.wells.method import Method
 NIGHT_FORMAT = 1
 
 _FOLDER = "nights"
-_WAIT_FOR_WORKERS_S = 60.0
+_WAIT_FOR_WORKERS_S = 180.0  # on a busy machine a process takes a minute to load the libraries
 
 Connect = Callable[[], AbstractContextManager[Client]]
 OnOutcome = Callable[[WellOutcome, int, int], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,6 +198,8 @@ def test_the_zones_of_the_simulated_well_are_found_with_their_halos() -> None:
     contacts = [(one.top_m + one.bottom_m) / 2 for one in of(found, FindingKind.CONTACT)]
     for depth in (1820.0, 2240.0, 2300.0):
         assert min(abs(one - depth) for one in contacts) < 2.5
+    every = of(found, FindingKind.SHOW)
+    assert [one.statement for one in every if re.search(r"\. [a-z]", one.statement)] == [], "sentences, as in a report"
     halos = of(found, FindingKind.PROXIMITY)
     assert all(
         (one.top_m > 1740 and one.bottom_m < 1870) or (one.top_m > 2160 and one.bottom_m < 2310) for one in halos

@@ -51,8 +51,9 @@ class VerifyReport:
         """What was found, in words."""
         if self.ok:
             return f"{self.blocks_checked} blocks checked, all as written"
+        more = " and more" if len(self.damaged) > _NAMED else ""
         return (
-            f"{len(self.damaged)} damaged block(s) {list(self.damaged[:_NAMED])}, "
+            f"{len(self.damaged)} damaged block(s) {list(self.damaged[:_NAMED])}{more}, "
             f"{len(self.references_wrong)} wrong reference(s), "
             f"an index that is {'whole' if self.index_whole else 'damaged'}"
         )

@@ -67,6 +67,13 @@ def test_versions_that_share_a_damaged_block_are_known_bad_too_and_no_others(sto
     assert store.verify(third).ok
 
 
+def test_of_many_damaged_blocks_the_first_are_named(store: BackupStore, data: Data) -> None:
+    version = made(store, data, "run")
+    for pack in store._objects.list(packs_key(VOLUME)):
+        store._objects.delete(pack.key)
+    assert store.verify(version).found.startswith("10 damaged block(s) [0, 1, 2, 3, 4, 5, 6, 7] and more, 0 wrong")
+
+
 def test_a_version_that_cannot_even_be_opened_is_known_bad(store: BackupStore, data: Data) -> None:
     version = made(store, data, "run")
     for one in store._objects.list(f"{repository_key(VOLUME)}/manifests/"):

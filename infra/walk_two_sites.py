@@ -61,14 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = script(blocks(PAGE.read_text()), [free_port(), free_port()])
         text = text.replace('SITES="$PWD/sites"', f'SITES="{scratch}/sites"')
         print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors", flush=True)
-        status = walk(text, project)
+        status = walk(text, project, Path(scratch))
         if status:
             tell_logs(Path(scratch) / "sites")
     print(f"{'all of it' if status == 0 else 'FAILED'} after {(time.monotonic() - began_s) / 60:.1f} minutes")
     return status
 
 
-def walk(text: str, project: Path) -> int:
+def walk(text: str, project: Path, scratch: Path) -> int:
     """Give the script to a shell and print what it says with the seconds of each block; end what it started."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("NIGHTWELL_", "PREFECT_"))}
     shell = subprocess.Popen(
@@ -93,7 +93,7 @@ def walk(text: str, project: Path) -> int:
         print(f"--- {title}: {time.monotonic() - began_s:.0f} s", flush=True)
         return shell.wait()
     finally:
-        end_session(shell.pid)
+        end_all(shell.pid, scratch)
 
 
 def tell_logs(sites: Path) -> None:
@@ -104,11 +104,14 @@ def tell_logs(sites: Path) -> None:
             print(f"    {line}")
 
 
-def end_session(leader: int) -> None:
-    """End every process of the shell's session: each job is a process group of its own in it."""
+def end_all(leader: int, scratch: Path) -> None:
+    """End every process of the shell's session, where each job is a process group of its own, and every flow process.
+
+    Those have sessions of their own, and try for a while to reach the server that has ended.
+    """
     for number, patience_s in ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0)):
         until_s = time.monotonic() + patience_s
-        while (left := in_session(leader)) and time.monotonic() < until_s:
+        while (left := {*in_session(leader), *of_folder(scratch)}) and time.monotonic() < until_s:
             for pid in left:
                 try:
                     os.kill(pid, number)
@@ -129,6 +132,18 @@ def in_session(leader: int) -> list[int]:
             continue
         if int(session) == leader and state != "Z":
             found.append(int(entry.name))
+    return found
+
+
+def of_folder(folder: Path) -> list[int]:
+    """Return the processes whose program or working directory is in a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and (
+                str(folder) in (entry / "cmdline").read_text() or (entry / "cwd").readlink().is_relative_to(folder)
+            ):
+                found.append(int(entry.name))
     return found
 
 

@@ -51,7 +51,7 @@ bench: environment ## the backup beside other tools, 2 GiB; BENCH="--size 256MiB
 	$(BIN)/python benchmarks/backup.py $(BENCH)
 
 kills: environment ## kill every part at every step of a run, and see that nothing is left; KILLS="--sample 30" for less
-	@$(PYTHON) infra/fetch_tools.py test
+	@$(PYTHON) infra/fetch_tools.py test $(if $(findstring engine qemu,$(KILLS)),guest)
 	PYTHONPATH=tests $(BIN)/python -m kills $(KILLS)
 
 reference: environment ## write docs/settings.md and docs/cli.md from the code

@@ -66,7 +66,8 @@ class Progress:
                 self._artifact = made
             else:
                 update_progress_artifact(self._artifact, percent)
-        except (httpx.TransportError, PrefectHTTPStatusError) as error:
+        # A run that has ended meanwhile has closed its client, which httpx says with a plain RuntimeError.
+        except (httpx.TransportError, PrefectHTTPStatusError, RuntimeError) as error:
             _LOG.debug("Progress could not be shown: %s", error)
 
 

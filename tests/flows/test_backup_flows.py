@@ -108,8 +108,11 @@ def test_a_damaged_version_fails_its_verification_and_ages_the_recovery_point(ma
     shown = json.loads(str(artifacts_of(last_flow_run("verify rotten latest"))["verification-rotten"]))
     assert {"what": "whole", "value": "NO"} in shown
     missed = check_recovery_points(return_state=True)
-    assert (missed.name, missed.message) == ("TargetMissed", "1 of 1 volumes not in time: rotten (no good version)")
-    (row,) = json.loads(str(artifacts_of(last_flow_run("recovery points of all volumes"))["recovery-points"]))
+    assert missed.name == "TargetMissed"
+    assert "rotten (no good version)" in str(missed.message)
+    table = json.loads(str(artifacts_of(last_flow_run("recovery points of all volumes"))["recovery-points"]))
+    # The server may have deployments by now, whose schedules name other volumes.
+    (row,) = (row for row in table if row["volume"] == "rotten")
     assert (row["state"], row["note"]) == ("NO GOOD VERSION", "1 newer DAMAGED: failed their verification")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backups import contents
-from kills.cases import Before, Case, Victim
+from kills.cases import FLOWS, Before, Case
 from kills.place import Place
 from machine import Machine
 
@@ -22,8 +22,6 @@ from nightwell.store.versions import Version
 TARGET = "third"
 
 _MOST_OVERLAYS = 2
-
-_FLOW_DIES = {Victim.SOURCE, Victim.BOTH_FLOWS, Victim.SOURCE_HOST}
 
 #: Of every version that was ever looked into.
 _DIGESTS: dict[str, str] = {}
@@ -165,7 +163,7 @@ def _told_wrongs(machine: Machine, case: Case, run: Run) -> Iterator[str]:
     if not timeline(events):
         yield "the journal names no step"
     resumed = any(isinstance(recorded.event, Resumed) for recorded in events)
-    if case.victim in _FLOW_DIES and Place(machine.folder).happened("struck") and not resumed:
+    if Site.SOURCE in FLOWS.get(case.victim, ()) and Place(machine.folder).happened("struck") and not resumed:
         yield "the journal does not say that another process went on with the run"
     if run.phase is Phase.REVERTED and run.failure is None and not resumed and not run.cancelled:
         yield "the journal does not say why the run was taken back"

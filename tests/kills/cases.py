@@ -37,6 +37,20 @@ ARRAYS = {
     Victim.DESTINATION_ARRAY_GONE: Site.DESTINATION,
 }
 GONE = {Victim.SOURCE_ARRAY_GONE, Victim.DESTINATION_ARRAY_GONE}
+#: Whose workers and flows die with a victim.
+WORKERS = {
+    Victim.SOURCE_WORKER: (Site.SOURCE,),
+    Victim.SOURCE_HOST: (Site.SOURCE,),
+    Victim.DESTINATION_WORKER: (Site.DESTINATION,),
+    Victim.DESTINATION_HOST: (Site.DESTINATION,),
+}
+FLOWS = {
+    Victim.SOURCE: (Site.SOURCE,),
+    Victim.SOURCE_HOST: (Site.SOURCE,),
+    Victim.DESTINATION: (Site.DESTINATION,),
+    Victim.DESTINATION_HOST: (Site.DESTINATION,),
+    Victim.BOTH_FLOWS: (Site.SOURCE, Site.DESTINATION),
+}
 #: What is there only behind a real Prefect server.
 OF_PREFECT = {
     Victim.SOURCE_WORKER,

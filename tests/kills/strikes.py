@@ -5,26 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from kills.cases import ARRAYS, GONE, Case, Victim, When
+from kills.cases import ARRAYS, FLOWS, GONE, WORKERS, Case, Victim, When
 from kills.place import PREFECT_PART, Place, array_part, kill, kill_alone, wait_until, worker_part
 
 from nightwell.protocol import Effect, EffectContext, Facts, Site, Step
 from nightwell.sites.build import open_ledger
 from nightwell.sites.ledger import Effects
 
-_WORKERS = {
-    Victim.SOURCE_WORKER: (Site.SOURCE,),
-    Victim.SOURCE_HOST: (Site.SOURCE,),
-    Victim.DESTINATION_WORKER: (Site.DESTINATION,),
-    Victim.DESTINATION_HOST: (Site.DESTINATION,),
-}
-_FLOWS = {
-    Victim.SOURCE: (Site.SOURCE,),
-    Victim.SOURCE_HOST: (Site.SOURCE,),
-    Victim.DESTINATION: (Site.DESTINATION,),
-    Victim.DESTINATION_HOST: (Site.DESTINATION,),
-    Victim.BOTH_FLOWS: (Site.SOURCE, Site.DESTINATION),
-}
 _PUTS_BACK = frozenset({Step.RESYNC, Step.DELETE_PAIR, Step.DELETE_SECONDARY})
 
 
@@ -91,9 +78,9 @@ class Strikes:
         elif victim is Victim.PREFECT:
             kill(self.place.process(PREFECT_PART))
         else:
-            for site in _WORKERS.get(victim, ()):
+            for site in WORKERS.get(victim, ()):
                 kill_alone(self.place.process(worker_part(site)))
-            for site in _FLOWS.get(victim, ()):
+            for site in FLOWS.get(victim, ()):
                 kill_alone(self.place.process(site))
 
     def _note_unfenced(self, run_id: str, step: Step) -> None:

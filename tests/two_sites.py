@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from nightwell.settings import FILE_VARIABLE
 from nightwell.store.location import StoreLocation
 
 SIZE_BYTES = 8 * MIB
+_said = logging.getLogger(__name__)
 BACKUP, RESTORE = "backup-volume/source-site", "restore-volume/source-site"
 
 
@@ -59,9 +61,9 @@ class Sites:
         """Wait until a flow run has ended; return it and what it says."""
         run = self.deployed.ended(run_id, timeout_s=timeout_s)
         if run.state is not None and run.state.is_crashed():  # shown only if the test fails by it
-            print(f"log of flow run {run_id}:\n{self.log_of(str(run_id))}")
+            _said.warning("log of flow run %s:\n%s", run_id, self.log_of(str(run_id)))
             for pool, worker in self.workers.items():
-                print(f"log of the worker of {pool}:\n{worker.log.read_text(errors='replace')[-20_000:]}")
+                _said.warning("log of the worker of %s:\n%s", pool, worker.log.read_text(errors="replace")[-20_000:])
         return run, str(run.state.message if run.state else None)
 
     def hold_mover(self) -> int:

@@ -75,7 +75,7 @@ class PrefectWorld:
         phase = None if run is None else run.phase
         if case.victim in OUTLIVED and phase is not Phase.DONE:
             wrongs.append("the run was not finished, and its flows lived")
-        wrongs += [*self.place.wrongs(), *self._page_wrongs(flow_run_id, phase)]
+        wrongs += [*self.place.wrongs(), *self._page_wrongs(flow_run_id, phase, lived=case.victim in OUTLIVED)]
         return Result(case, self.place.happened("struck"), phase, time.monotonic() - began_s, tuple(wrongs))
 
     def last_wrongs(self) -> list[str]:
@@ -95,11 +95,14 @@ class PrefectWorld:
         runs = self.deployed.ask("flow_runs", {"flow_runs": chosen})
         return [f"flow run {run['name']} is shown as {run['state_name']}" for run in runs if not run["auto_scheduled"]]
 
-    def _page_wrongs(self, flow_run_id: UUID, phase: Phase | None) -> Iterator[str]:
+    def _page_wrongs(self, flow_run_id: UUID, phase: Phase | None, *, lived: bool) -> Iterator[str]:
         """What the page says of a run whose flow lived is how the run ended."""
         state = self.deployed.run(flow_run_id).state
-        if state is None or not state.is_final() or state.is_crashed():
+        if not lived and (state is None or not state.is_final() or state.is_crashed()):
             return  # its process died; that this is shown in the end is looked at last
+        if state is None:
+            yield "the page shows no state"
+            return
         if state.is_completed() != (phase is Phase.DONE):
             yield f"the page shows {state.name}, the journal {phase}: {state.message}"
 

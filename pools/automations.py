@@ -11,9 +11,9 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 
 from pools.templates import LOST_AFTER_S
+from tasks.signs import HEARTBEAT, LOST
 
 NAME = "nightwell: mark lost flow runs as crashed"
-_HEARTBEAT = "prefect.flow-run.heartbeat"
 _ENDS = ("Completed", "CleanupOwed", "Failed", "Cancelled", "Crashed")
 
 
@@ -25,8 +25,8 @@ def lost_runs(*, lost_after_s: float = LOST_AFTER_S) -> AutomationCore:
         trigger=EventTrigger(
             posture=Posture.Proactive,
             match=ResourceSpecification.model_validate({"prefect.resource.id": "prefect.flow-run.*"}),
-            after={_HEARTBEAT},
-            expect={_HEARTBEAT, *(f"prefect.flow-run.{end}" for end in _ENDS)},
+            after={HEARTBEAT},
+            expect={HEARTBEAT, *(f"prefect.flow-run.{end}" for end in _ENDS)},
             for_each={"prefect.resource.id"},
             threshold=1,
             within=timedelta(seconds=lost_after_s),
@@ -36,8 +36,7 @@ def lost_runs(*, lost_after_s: float = LOST_AFTER_S) -> AutomationCore:
                 state=StateType.CRASHED,
                 name="Crashed",
                 force=False,
-                message="No heartbeat any more: its process was killed, or its host is down. "
-                "recover-runs finishes or undoes what it began.",
+                message=LOST,
             )
         ],
     )

@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from nightwell import __version__
-from pools.templates import HEARTBEAT_S
+from tasks.signs import HEARTBEAT_S
 
 IMAGE = f"nightwell:{'.'.join(__version__.split('.')[:2])}"
 #: The settings of the site, as a folder of the host (Docker) or as a ConfigMap (Kubernetes).

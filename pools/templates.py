@@ -8,8 +8,10 @@ from typing import Any
 
 from prefect.workers.base import BaseWorker
 
+from tasks.signs import HEARTBEAT_S
+
 #: A flow run that sends no heartbeat for ``LOST_AFTER_S`` is marked as crashed: within 90 s of a kill -9.
-HEARTBEAT_S, LOST_AFTER_S = 30, 75
+LOST_AFTER_S = 75
 
 SOURCE_POOL, DESTINATION_POOL = "source-site", "destination-site"
 

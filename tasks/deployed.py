@@ -32,7 +32,7 @@ from nightwell.sites.requests import (
 from tasks.answers import find_answer, find_recovered, read_answer, withdraw_recovered
 from tasks.outage import OUTAGE_S, outlast
 from tasks.preflight import UNAUTHORIZED, refuse_without_worker, unauthorized
-from tasks.signs import gives_sign
+from tasks.signs import Silence, gives_sign, is_lost
 
 A = TypeVar("A", bound=BaseModel)
 T = TypeVar("T")
@@ -115,9 +115,14 @@ class DeployedDestination:
         began_s = time.monotonic()
         recovery_s = began_s + _ASK_RECOVERY_S
         look_s, heard_s = began_s + self._look_every_s, began_s
+        silence = Silence(self._look_every_s)
         while True:
             run = self._patiently(question, lambda: _read(flow_run_id))
-            if run.state is not None and run.state.is_final():
+            if (
+                run.state is not None
+                and run.state.is_final()
+                and (not is_lost(run) or self._is_over(question, run, silence))
+            ):
                 return self._patiently(question, lambda: find_answer(flow_run_id))
             now_s = time.monotonic()
             waits = run.state is None or run.state.is_scheduled() or run.state.is_pending()
@@ -142,6 +147,10 @@ class DeployedDestination:
                         "mend line 2, or start the destination's worker",
                     )
             time.sleep(_POLL_S)
+
+    def _is_over(self, question: _Question, run: FlowRun, silence: Silence) -> bool:
+        """Tell whether a run that is marked as lost has ended: while it may live its work is not thrown away."""
+        return self._patiently(question, lambda: silence.is_its_end(run))
 
     @property
     def _look_every_s(self) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
@@ -19,14 +19,15 @@ from prefect.client.schemas.objects import FlowRun, StateType, TaskRun
 
 from flows.local_server import LocalPrefectServer
 from nightwell.local.process import LocalProcess, python
+from tasks.signs import is_lost
 
 ROOT = Path(__file__).parents[1]
 POOLS = {"source-site": "process", "destination-site": "virtual-server"}
 T = TypeVar("T")
 
 
-def eventually(what: str, find: Callable[[], T | None], *, timeout_s: float = 60.0, pause_s: float = 0.2) -> T:
-    """Return what is found as soon as it is there."""
+def eventually(what: str, find: Callable[[], T | None], *, timeout_s: float = 150.0, pause_s: float = 0.2) -> T:
+    """Return what is found as soon as it is there; a server with SQLite can hold still for a minute."""
     deadline_s = time.monotonic() + timeout_s
     while (found := find()) is None:
         assert time.monotonic() < deadline_s, f"no {what} after {timeout_s:.0f} s"
@@ -54,15 +55,21 @@ class Deployed:
         """Ask for a run of a deployment, as the button in the UI does."""
         with self.client() as api:
             target = api.read_deployment_by_name(deployment)
-            return api.create_flow_run_from_deployment(target.id, parameters=parameters).id
+            # With a key: the client repeats what a server with SQLite refuses, though it may have been done.
+            key = uuid4().hex
+            return api.create_flow_run_from_deployment(target.id, parameters=parameters, idempotency_key=key).id
 
     def run(self, run_id: UUID) -> FlowRun:
         with self.client() as api:
             return api.read_flow_run(run_id)
 
     def ended(self, run_id: UUID, *, timeout_s: float = 150.0) -> FlowRun:
-        """Wait until a run has ended."""
-        return self.until(run_id, lambda run: run.state is not None and run.state.is_final(), timeout_s=timeout_s)
+        """Wait until a run has ended; one that is only marked as lost may live, and is shown as it ends."""
+
+        def has_ended(run: FlowRun) -> bool:
+            return run.state is not None and run.state.is_final() and not is_lost(run)
+
+        return self.until(run_id, has_ended, timeout_s=timeout_s)
 
     def until(self, run_id: UUID, holds: Callable[[FlowRun], bool], *, timeout_s: float = 150.0) -> FlowRun:
         """Wait until something holds of a run."""

@@ -59,11 +59,13 @@ class Sites:
 
     def ended(self, run_id: UUID, *, timeout_s: float = 150.0) -> tuple[FlowRun, str]:
         """Wait until a flow run has ended; return it and what it says."""
-        run = self.deployed.ended(run_id, timeout_s=timeout_s)
-        if run.state is not None and run.state.is_crashed():  # shown only if the test fails by it
+        try:
+            run = self.deployed.ended(run_id, timeout_s=timeout_s)
+        except AssertionError:
             _said.warning("log of flow run %s:\n%s", run_id, self.log_of(str(run_id)))
             for pool, worker in self.workers.items():
                 _said.warning("log of the worker of %s:\n%s", pool, worker.log.read_text(errors="replace")[-20_000:])
+            raise
         return run, str(run.state.message if run.state else None)
 
     def hold_mover(self) -> int:

@@ -13,6 +13,7 @@ import pytest
 from deployed import Deployed, eventually
 from machine import MIB, noise
 from prefect.client.schemas.objects import StateType
+from prefect.states import Crashed
 from two_sites import BACKUP, RESTORE, SIZE_BYTES, Sites, running_sites
 
 from flows.recover import Where, recover_runs
@@ -22,6 +23,7 @@ from nightwell.protocol import BackupMode, Site
 from nightwell.sites.requests import BackupRequest, RestoreRequest
 from nightwell.store.location import StoreLocation
 from tasks.deployed import DeployedDestination
+from tasks.signs import LOST, is_lost
 
 #: How long the Prefect server stays away; at least until the destination has done its work.
 OUTAGE_S = float(os.environ.get("NIGHTWELL_TEST_OUTAGE_S", "0"))
@@ -193,6 +195,28 @@ def test_a_request_whose_flow_is_killed_is_made_again(sites: Sites) -> None:
     assert machine.leftovers() == []
 
 
+@pytest.mark.parametrize("site", Site, ids=lambda site: site.value)
+def test_a_run_that_is_shown_as_crashed_and_lives_is_shown_as_it_ends(sites: Sites, site: Site) -> None:
+    """As when line 2 is cut for a while, or the server itself was held up."""
+    machine, deployed = sites.machine, sites.deployed
+    volume = f"alive-{site}"
+    machine.make_volume(volume, SIZE_BYTES, data=noise(4 * MIB))
+    run_id = deployed.start(BACKUP, volume=volume)
+    mover = sites.hold_mover()
+    (remote,) = deployed.named(f"copy {volume} to the store")
+    marked = run_id if site is Site.SOURCE else UUID(remote["id"])
+    with deployed.client() as api:
+        api.set_flow_run_state(marked, Crashed(message=LOST))
+    time.sleep(15)  # whoever waits for it has seen it
+    os.kill(mover, signal.SIGCONT)
+    run = deployed.until(run_id, lambda run: run.state is not None and run.state.is_completed())
+    version = machine.destination.look_up(volume, "latest")
+    assert version is not None
+    assert version.version_id in str(run.state and run.state.message)
+    assert [copy["state_type"] for copy in deployed.named(f"copy {volume} to the store")] == ["COMPLETED"]
+    assert machine.leftovers() == []
+
+
 def test_a_request_that_no_worker_takes_up_is_withdrawn(sites: Sites) -> None:
     request = BackupRequest(
         run_id="20260101-000000-000001", fencing_token=1, volume="v", source="s/v", url="nbd://x/", mode=BackupMode.PAIR
@@ -274,9 +298,8 @@ def test_flows_that_were_killed_are_shown_as_crashed_within_90_s(
 ) -> None:
     assert unheard, "a test above has killed one"
     for run_id, killed_at in unheard.items():
-        state = sites.deployed.ended(run_id).state
+        state = sites.deployed.until(run_id, is_lost).state
         assert state is not None
-        assert state.is_crashed()
         seconds = (state.timestamp - killed_at).total_seconds()
         record_testsuite_property(f"seconds until {run_id} was shown as crashed", seconds)
         assert seconds < 90

@@ -26,6 +26,7 @@ from nightwell.protocol import Phase, RunKind, Site
 from nightwell.servers.procfs import ProcessIdentity, identify, is_running
 from nightwell.settings import ArrayDriver
 from nightwell.store.location import StoreLocation
+from tasks.signs import is_lost
 
 _CASE_S = 300.0
 _AWAY_S = 2.0
@@ -122,8 +123,8 @@ class PrefectWorld:
         return False
 
     def _has_ended(self, flow_run_id: UUID) -> bool:
-        state = self.deployed.run(flow_run_id).state
-        if state is not None and state.is_final():
+        run = self.deployed.run(flow_run_id)
+        if run.state is not None and run.state.is_final() and not is_lost(run):
             return True
         driver = identify(self.place.process(Site.SOURCE)) if self.place.happened("struck") else None
         return self.place.happened("struck") and (driver is None or not is_running(driver))

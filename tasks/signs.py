@@ -40,7 +40,7 @@ def gives_sign(run: FlowRun, *, within_s: float) -> bool:
 
 @dataclass(slots=True)
 class Silence:
-    """How long nothing was heard of a flow run that is marked as lost.
+    """How long nothing is heard of a flow run that is marked as lost, while its pool's worker is.
 
     Parameters
     ----------
@@ -51,13 +51,13 @@ class Silence:
     """
 
     look_every_s: float
-    enough_s: float = 1.5 * HEARTBEAT_S
+    enough_s: float = 2.0 * HEARTBEAT_S
     _look_s: float = 0.0
     _since_s: float | None = None
     _newest: UUID | None = field(default=None, repr=False)
 
     def is_its_end(self, run: FlowRun) -> bool:
-        """Tell whether the run would be heard if it lived: its pool has a worker, and no other heartbeat came."""
+        """Tell whether nothing was heard for long enough; without a worker it may be that nothing can be heard."""
         now_s = time.monotonic()
         if now_s < self._look_s:
             return False
@@ -67,10 +67,10 @@ class Silence:
             now = datetime.now(UTC)
             ever = {"since": now - _CLOCKS_DIFFER_BY, "until": now + _CLOCKS_DIFFER_BY}
             newest = _newest_heartbeat(api, run, EventOccurredFilter.model_validate(ever))
-            if self._since_s is None or newest != self._newest:
+            if self._since_s is None or newest != self._newest or not _worker_is_there(api, run):
                 self._since_s, self._newest = now_s, newest
                 return False
-            return now_s > self._since_s + self.enough_s and _worker_is_there(api, run)
+            return now_s > self._since_s + self.enough_s
 
 
 def is_lost(run: FlowRun) -> bool:

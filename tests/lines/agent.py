@@ -131,17 +131,19 @@ def make_bucket() -> None:
 
 
 def deploy_destination(pool: str) -> None:
-    """Make the destination's pool, and deploy what answers over line 2, as ``nightwell-site set-up`` does it."""
+    """Make the destination's pool and the automation, deploy what answers over line 2, as ``nightwell-site set-up``."""
     from prefect.client.orchestration import get_client
     from prefect.types.entrypoint import EntrypointType
 
     from flows import remote
+    from pools.automations import ensure_automation, lost_runs
     from pools.bootstrap import ensure_pool
     from pools.templates import PoolKind
 
     _eventually("Prefect server", lambda: _reached(get_client))
     with get_client(sync_client=True) as api:
         ensure_pool(api, pool, PoolKind.VIRTUAL_SERVER)
+        ensure_automation(api, lost_runs())
     for flow in (remote.carry_out_backup, remote.carry_out_restore, remote.fence_run, remote.look_up_version):
         deployment: Any = flow.to_deployment(pool, work_pool_name=pool, entrypoint_type=EntrypointType.MODULE_PATH)
         deployment.apply()
@@ -202,6 +204,16 @@ def recover() -> list[str]:
     return recover_runs(Where.SOURCE)
 
 
+def states_of_request(run_id: str) -> list[list[str]]:
+    """Return, for every flow run that was asked to carry a backup out, what it was shown as, in order."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as api:
+        runs = [run for run in api.read_flow_runs() if run.parameters.get("request", {}).get("run_id") == run_id]
+        answers = [api._client.get("/flow_run_states/", params={"flow_run_id": str(run.id)}) for run in runs]
+        return [[state["name"] for state in answer.raise_for_status().json()] for answer in answers]
+
+
 def _source(destination: str) -> Any:
     from lines.carrier import CarriedDestination
 
@@ -235,6 +247,7 @@ _ALL: tuple[Callable[..., Any], ...] = (
     back_up,
     restore,
     recover,
+    states_of_request,
 )
 
 

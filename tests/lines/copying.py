@@ -36,11 +36,11 @@ class Copied:
         return self.run.facts.number("longest_stall_ms") / 1000
 
 
-def make_pair(sites: Sites, volume: str) -> None:
+def make_pair(sites: Sites, volume: str, size_bytes: int = SIZE_BYTES) -> None:
     """Make a volume that is in a pair of its operator's, in step."""
     array = sites.machine.source_array
-    sites.make_volume(volume, SIZE_BYTES)
-    array.create_volume(f"{volume}-copy", SIZE_BYTES)
+    sites.make_volume(volume, size_bytes)
+    array.create_volume(f"{volume}-copy", size_bytes)
     array.create_pair(volume, f"{volume}-copy")
     eventually("pair in step", lambda: in_step(sites, volume) or None)
 
@@ -55,7 +55,8 @@ def in_step(sites: Sites, volume: str) -> bool:
 
 def change(sites: Sites, volume: str) -> str:
     """Write all of a volume anew; return its digest."""
-    return sites.fill(volume, next(_seeds), SIZE_BYTES)
+    (size_bytes,) = (found.size_bytes for found in sites.machine.source_array.volumes() if found.name == volume)
+    return sites.fill(volume, next(_seeds), size_bytes)
 
 
 def mend(network: Network) -> None:

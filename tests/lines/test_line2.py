@@ -11,14 +11,20 @@ from lines.copying import LINE_1_MIB_S, copy_through, in_step, make_pair, mend
 from lines.figures import Tell
 from lines.network import Line
 from lines.sites import Sites
+from machine import MIB
 
 from nightwell.protocol import Phase
+from pools.templates import LOST_AFTER_S
 
 # The first test's time holds the start of both sites and of a Prefect server.
 pytestmark = pytest.mark.timeout(600)
 
 VOLUME = "behind-prefect"
 CUT_S, OUTAGE_S, PATIENT_S = 4.0, 3.0, 600.0
+#: Longer than a heartbeat may be missed, and after it longer than a run that was marked for it is listened for.
+LONG_CUT_S, HEARD_S = LOST_AFTER_S + 20.0, 70.0
+#: The copy lasts until then, and its line answers within the time that a mover waits for it.
+LONG_BYTES, LONG_MIB_S = 96 * MIB, 0.5
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,6 +49,28 @@ def test_a_backup_outlasts_line_2_cut_in_its_middle(sites_with_prefect: Sites, t
     assert in_step(sites, VOLUME)
     assert sites.machine.leftovers() == []
     tell(f"line 2 cut for {CUT_S:.0f} s", copied.seconds, "byte-equal", copied.stall_s)
+
+
+def test_a_cut_for_which_a_remote_run_is_shown_as_crashed_costs_no_work(sites_with_prefect: Sites, tell: Tell) -> None:
+    sites, volume = sites_with_prefect, "for-long"
+    make_pair(sites, volume, LONG_BYTES)
+
+    def cut() -> None:
+        sites.network.cut(Line.TWO)
+        sites.network.shape(Line.ONE, LONG_MIB_S)
+        time.sleep(LONG_CUT_S)
+        sites.network.mend(Line.TWO)
+        time.sleep(HEARD_S)
+        sites.network.shape(Line.ONE, LINE_1_MIB_S)
+
+    copied = copy_through(sites, volume, cut)
+    assert copied.run.phase is Phase.DONE, sites.said
+    assert sites.digest_version(volume, copied.run) == copied.digest
+    (shown,) = sites.source.do("states_of_request", run_id=copied.run.run_id)
+    assert shown[-2:] == ["Crashed", "Completed"], "one run, and none in its place"
+    assert in_step(sites, volume)
+    assert sites.machine.leftovers() == []
+    tell(f"line 2 cut for {LONG_CUT_S:.0f} s", copied.seconds, "byte-equal, by the run it began with")
 
 
 def test_line_2_cut_for_good_is_a_clear_error_then_fenced_and_a_pair_as_it_was(

@@ -32,7 +32,7 @@ from nightwell.sites.requests import (
 from tasks.answers import find_answer, find_recovered, read_answer, withdraw_recovered
 from tasks.outage import OUTAGE_S, outlast
 from tasks.preflight import UNAUTHORIZED, refuse_without_worker, unauthorized
-from tasks.signs import Silence, gives_sign, is_lost
+from tasks.signs import Silence, gives_sign, has_ended, is_lost
 
 A = TypeVar("A", bound=BaseModel)
 T = TypeVar("T")
@@ -118,11 +118,8 @@ class DeployedDestination:
         silence = Silence(self._look_every_s)
         while True:
             run = self._patiently(question, lambda: _read(flow_run_id))
-            if (
-                run.state is not None
-                and run.state.is_final()
-                and (not is_lost(run) or self._is_over(question, run, silence))
-            ):
+            # While a lost run may live, its work is not thrown away.
+            if has_ended(run) or (is_lost(run) and self._patiently(question, lambda: silence.is_its_end(run))):  # noqa: B023
                 return self._patiently(question, lambda: find_answer(flow_run_id))
             now_s = time.monotonic()
             waits = run.state is None or run.state.is_scheduled() or run.state.is_pending()
@@ -147,10 +144,6 @@ class DeployedDestination:
                         "mend line 2, or start the destination's worker",
                     )
             time.sleep(_POLL_S)
-
-    def _is_over(self, question: _Question, run: FlowRun, silence: Silence) -> bool:
-        """Tell whether a run that is marked as lost has ended: while it may live its work is not thrown away."""
-        return self._patiently(question, lambda: silence.is_its_end(run))
 
     @property
     def _look_every_s(self) -> float:

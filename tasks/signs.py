@@ -78,6 +78,11 @@ def is_lost(run: FlowRun) -> bool:
     return run.state is not None and run.state.is_crashed() and run.state.message == LOST
 
 
+def has_ended(run: FlowRun) -> bool:
+    """Tell whether a flow run is known to have ended; a lost one may live, and is shown as it ends."""
+    return run.state is not None and run.state.is_final() and not is_lost(run)
+
+
 def _worker_is_there(api: SyncPrefectClient, run: FlowRun) -> bool:
     workers = api.read_workers_for_work_pool(run.work_pool_name) if run.work_pool_name else []
     return any(worker.status == WorkerStatus.ONLINE for worker in workers)

@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import FlowRun, StateType, TaskRun
 
 from flows.local_server import LocalPrefectServer
 from nightwell.local.process import LocalProcess, python
-from tasks.signs import is_lost
+from tasks.signs import has_ended
 
 ROOT = Path(__file__).parents[1]
 POOLS = {"source-site": "process", "destination-site": "virtual-server"}
@@ -64,11 +64,7 @@ class Deployed:
             return api.read_flow_run(run_id)
 
     def ended(self, run_id: UUID, *, timeout_s: float = 150.0) -> FlowRun:
-        """Wait until a run has ended; one that is only marked as lost may live, and is shown as it ends."""
-
-        def has_ended(run: FlowRun) -> bool:
-            return run.state is not None and run.state.is_final() and not is_lost(run)
-
+        """Wait until a run has ended, which a lost one may not have."""
         return self.until(run_id, has_ended, timeout_s=timeout_s)
 
     def until(self, run_id: UUID, holds: Callable[[FlowRun], bool], *, timeout_s: float = 150.0) -> FlowRun:

@@ -26,7 +26,7 @@ from nightwell.protocol import Phase, RunKind, Site
 from nightwell.servers.procfs import ProcessIdentity, identify, is_running
 from nightwell.settings import ArrayDriver
 from nightwell.store.location import StoreLocation
-from tasks.signs import is_lost
+from tasks.signs import has_ended
 
 _CASE_S = 300.0
 _AWAY_S = 2.0
@@ -101,11 +101,8 @@ class PrefectWorld:
         state = self.deployed.run(flow_run_id).state
         if not lived and (state is None or not state.is_final() or state.is_crashed()):
             return  # its process died; that this is shown in the end is looked at last
-        if state is None:
-            yield "the page shows no state"
-            return
-        if state.is_completed() != (phase is Phase.DONE):
-            yield f"the page shows {state.name}, the journal {phase}: {state.message}"
+        if state is None or state.is_completed() != (phase is Phase.DONE):
+            yield f"the page shows {state!r}, the journal {phase}"
 
     # -- until all has ended -------------------------------------------------------------------------------------
 
@@ -123,8 +120,7 @@ class PrefectWorld:
         return False
 
     def _has_ended(self, flow_run_id: UUID) -> bool:
-        run = self.deployed.run(flow_run_id)
-        if run.state is not None and run.state.is_final() and not is_lost(run):
+        if has_ended(self.deployed.run(flow_run_id)):
             return True
         driver = identify(self.place.process(Site.SOURCE)) if self.place.happened("struck") else None
         return self.place.happened("struck") and (driver is None or not is_running(driver))

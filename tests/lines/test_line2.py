@@ -56,8 +56,7 @@ def test_a_cut_for_which_a_remote_run_is_shown_as_crashed_costs_no_work(sites_wi
     make_pair(sites, volume, LONG_BYTES)
 
     def cut() -> None:
-        sites.network.cut(Line.TWO)
-        sites.network.shape(Line.ONE, LONG_MIB_S)
+        _cut_a_slow_copy(sites, LONG_MIB_S)
         time.sleep(LONG_CUT_S)
         sites.network.mend(Line.TWO)
         time.sleep(HEARD_S)
@@ -80,7 +79,7 @@ def test_line_2_cut_for_good_is_a_clear_error_then_fenced_and_a_pair_as_it_was(
     ours = sites.source.environment
     ours["NIGHTWELL_FLOWS__OUTAGE_S"] = str(OUTAGE_S)
     try:
-        copied = copy_through(sites, VOLUME, lambda: _cut_a_slow_copy(sites), stays=True)
+        copied = copy_through(sites, VOLUME, lambda: _cut_a_slow_copy(sites, LINE_1_MIB_S / 128), stays=True)
         run = copied.run
         assert run.waiting, "nothing is taken back while nobody can say what the destination does"
         assert not in_step(sites, VOLUME)
@@ -103,10 +102,10 @@ def test_line_2_cut_for_good_is_a_clear_error_then_fenced_and_a_pair_as_it_was(
     tell("line 2 mended, then recover-runs", time.monotonic() - began_s, "remote work fenced; pair as it was")
 
 
-def _cut_a_slow_copy(sites: Sites) -> None:
+def _cut_a_slow_copy(sites: Sites, line_1_mib_s: float) -> None:
     """Cut line 2, and hold line 1 so that the copy's end is far away when line 2 is mended."""
     sites.network.cut(Line.TWO)
-    sites.network.shape(Line.ONE, LINE_1_MIB_S / 128)
+    sites.network.shape(Line.ONE, line_1_mib_s)
 
 
 def _recovered(sites: Sites, run_id: str) -> bool | None:
